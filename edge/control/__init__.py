@@ -1,0 +1,1 @@
+"""The control process: health checks, admin API, metrics. It sees no traffic."""

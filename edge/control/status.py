@@ -1,0 +1,98 @@
+"""`GET /status`: everything the control process knows, as one JSON object.
+
+Names follow HAProxy where it has one (`UP 1/3`, check status codes). Times are unix seconds,
+durations carry their unit in the name, counters are those of the arena.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from edge.clock import wall
+from edge.control.view import ControlView, ServerView, TierView, WorkerView
+from edge.health.runner import ServerChecks
+
+GAUGES_SHOWN_APART = frozenset({"in_flight"})
+
+
+def status_json(view: ControlView) -> bytes:
+    """The answer's body."""
+    return orjson.dumps(build_status(view, wall()), option=orjson.OPT_INDENT_2)
+
+
+def build_status(view: ControlView, now: float) -> dict[str, Any]:
+    """The object as plain values; `now` in unix seconds."""
+    return {
+        "version": view.version,
+        "generation": view.generation,
+        "uptime_s": _age(view.started_at, now),
+        "pids": {"supervisor": view.supervisor_pid, "control": os.getpid()},
+        "tiers": [_tier(tier, now) for tier in view.tiers()],
+        "listeners": [
+            {"tier": listener.tier, "host": listener.host, "port": listener.port}
+            for listener in view.listeners
+        ],
+        "workers": [_worker(worker, now) for worker in view.workers()],
+    }
+
+
+def _tier(tier: TierView, now: float) -> dict[str, Any]:
+    return {
+        "name": tier.name,
+        "kind": tier.kind,
+        "next_tier": tier.next_tier,
+        "usable_servers": tier.usable_servers,
+        "in_flight": tier.counters["in_flight"],
+        "counters": _counters(tier.counters),
+        "servers": [_server(server, now) for server in tier.servers],
+    }
+
+
+def _server(server: ServerView, now: float) -> dict[str, Any]:
+    return {
+        "name": server.name,
+        "target": server.target,
+        "status": server.status,
+        "admin": server.admin.name.lower(),
+        "weight": server.weight,
+        "backup": server.is_backup,
+        "since": server.since,
+        "since_s": _age(server.since, now),
+        "in_flight": server.counters["in_flight"],
+        "check": None if server.checks is None else _check(server, server.checks),
+        "counters": _counters(server.counters),
+    }
+
+
+def _check(server: ServerView, checks: ServerChecks) -> dict[str, Any]:
+    last = checks.last
+    return {
+        "status": server.check_status,
+        "code": None if last is None else last.code,
+        "duration_s": None if last is None else round(last.duration_s, 6),
+        "info": "" if last is None else last.info,
+        "failures": checks.failures,
+        "times_down": checks.times_down,
+    }
+
+
+def _worker(worker: WorkerView, now: float) -> dict[str, Any]:
+    return {
+        "pid": worker.pid,
+        "row": worker.row,
+        "generation": worker.generation,
+        "age_s": _age(worker.started_at, now),
+        "connections": worker.connections,
+    }
+
+
+def _counters(counters: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counters.items() if name not in GAUGES_SHOWN_APART}
+
+
+def _age(since: float, now: float) -> float:
+    return round(max(0.0, now - since), 3)

@@ -1,0 +1,72 @@
+"""What one reading of the configuration file asks the supervisor to do, and nothing more.
+
+The supervisor opens sockets and starts processes; it needs addresses, names and numbers, not the
+meaning of the settings. This module takes them from the settings and the plan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from edge.listen import Address
+from edge.plan import build_plan
+from edge.settings import Settings, load
+from edge.settings.address import split_address
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOrder:
+    """One server of one tier. `target` is its address, or the tier behind it."""
+
+    key: str
+    target: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """One reading of the file. `settings` is their JSON, `listeners` are (tier, address)."""
+
+    settings: dict[str, Any]
+    tier: str | None
+    workers: int
+    tiers: tuple[str, ...]
+    servers: tuple[ServerOrder, ...]
+    listeners: tuple[tuple[str, Address], ...]
+    admin: Address | None
+
+    def addresses(self) -> tuple[Address, ...]:
+        """Each address that tiers listen on, once."""
+        return tuple(dict.fromkeys(address for _, address in self.listeners))
+
+
+def read_orders(path: str, tier: str | None, workers: int | None) -> Orders:
+    """Reads the file. EdgeError says what is wrong with it, or that the tier is not in it.
+
+    `tier` limits the process to one tier, `workers` overrides the file; without either the file's
+    number counts, and without that one worker per processor this process may run on.
+    """
+    return orders_of(load(path), tier, workers)
+
+
+def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orders:
+    """The orders of settings that are already read."""
+    plan = build_plan(settings, tier)
+    return Orders(
+        settings=json.loads(settings.model_dump_json()),
+        tier=tier,
+        workers=workers or settings.workers or len(os.sched_getaffinity(0)),
+        tiers=tuple(tier_plan.name for tier_plan in plan.tiers),
+        servers=tuple(
+            ServerOrder(server.key, server.address or server.next_tier or "", server.weight)
+            for tier_plan in plan.tiers
+            for server in tier_plan.servers
+        ),
+        listeners=tuple(
+            (listener.tier, (listener.host, listener.port)) for listener in plan.listeners
+        ),
+        admin=None if settings.admin is None else split_address(settings.admin.listen),
+    )

@@ -1,0 +1,217 @@
+"""The plan: which tiers a process runs, what servers each has, where it listens, what is checked.
+
+Called by the supervisor (slots, sockets), the workers (run-time objects) and control (checks), each
+from the same settings, so that all three mean the same thing by a name. Pure: nothing is opened.
+
+Names: a tier is `cdn`, `elb`, `haproxy`, or `haproxy@node1` where an elb stands in front and every VM
+has its own; a server is `tier/server`. Fused (`tier` is None) all tiers are in one process and a
+server of one tier may be the next tier; split, each server is an address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edge.errors import EdgeError
+from edge.settings import Settings
+from edge.settings.address import split_address
+from edge.settings.cdn import Cdn
+from edge.settings.elb import Elb
+from edge.settings.haproxy import Haproxy
+from edge.settings.health_check import HealthCheck
+from edge.settings.node import Node
+
+TierKind = Literal["cdn", "elb", "haproxy"]
+CheckKind = Literal["tcp", "http", "tier"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """One server: at an address, or (fused) the tier behind."""
+
+    name: str
+    key: str
+    address: str | None
+    next_tier: str | None
+    weight: int = 1
+    backup: bool = False
+    maxconn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TierPlan:
+    """One tier. `next_tier`: fused cdn only, which hands everything to one tier behind it."""
+
+    name: str
+    kind: TierKind
+    settings: Cdn | Elb | Haproxy
+    servers: tuple[ServerPlan, ...]
+    port: int
+    next_tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerPlan:
+    """An address that a tier accepts clients on."""
+
+    tier: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPlan:
+    """One check flow. `tier` checks ask the tier behind, as HAProxy's monitor-uri answers."""
+
+    key: str
+    kind: CheckKind
+    address: str | None
+    next_tier: str | None
+    health_check: HealthCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything one `edge run` does."""
+
+    tiers: tuple[TierPlan, ...]
+    listeners: tuple[ListenerPlan, ...]
+    checks: tuple[CheckPlan, ...]
+
+
+def build_plan(settings: Settings, tier: str | None) -> Plan:
+    """The plan of all tiers fused, or of one. EdgeError if `tier` is not in the file."""
+    tiers = _fused(settings) if tier is None else (_split(settings, tier),)
+    listeners = tuple(
+        ListenerPlan(planned.name, *split_address(address))
+        for planned in tiers
+        if (address := _listen_address(settings, planned.name)) is not None
+    )
+    if not listeners:
+        raise EdgeError(f"tier {tier} has no address to listen on: give it `listen`, or each node a `haproxy`")
+    checks = tuple(
+        _check(server, planned.settings.health_check) for planned in tiers for server in planned.servers
+    )
+    return Plan(tiers, listeners, checks)
+
+
+def tier_names(settings: Settings) -> list[str]:
+    """The names that `--tier` accepts for these settings, from the client inwards."""
+    names = [name for name in ("cdn", "elb") if getattr(settings, name) is not None]
+    if settings.haproxy is not None:
+        names += _haproxy_names(settings)
+    return names
+
+
+def _haproxy_names(settings: Settings) -> list[str]:
+    if settings.elb is None:
+        return ["haproxy"]
+    return [f"haproxy@{node.name}" for node in settings.web_nodes]
+
+
+def _fused(settings: Settings) -> tuple[TierPlan, ...]:
+    """cdn -> elb -> haproxy@X -> nodes; each tier may be missing."""
+    tiers: list[TierPlan] = []
+    behind_cdn = None
+    if settings.elb is not None:
+        behind_cdn = "elb"
+    elif settings.haproxy is not None:
+        behind_cdn = "haproxy"
+    if settings.cdn is not None:
+        servers = () if behind_cdn else _node_servers("cdn", settings, settings.web_nodes)
+        tiers.append(_tier("cdn", "cdn", settings, servers, behind_cdn))
+    if settings.elb is not None:
+        tiers.append(_tier("elb", "elb", settings, _targets(settings, fused=True)))
+    if settings.haproxy is not None:
+        tiers += [
+            _tier(name, "haproxy", settings, _node_servers(name, settings, settings.web_nodes))
+            for name in _haproxy_names(settings)
+        ]
+    return tuple(tiers)
+
+
+def _split(settings: Settings, name: str) -> TierPlan:
+    """One tier whose servers are the addresses of the tier behind it."""
+    if name not in tier_names(settings):
+        raise EdgeError(f"no tier {name!r} in the file; it has: {', '.join(tier_names(settings))}")
+    if name == "cdn":
+        return _tier(name, "cdn", settings, _behind_cdn(settings))
+    if name == "elb":
+        return _tier(name, "elb", settings, _targets(settings, fused=False))
+    return _tier(name, "haproxy", settings, _node_servers(name, settings, settings.web_nodes))
+
+
+def _behind_cdn(settings: Settings) -> tuple[ServerPlan, ...]:
+    for name, tier in (("elb", settings.elb), ("haproxy", settings.haproxy)):
+        if tier is not None:
+            if tier.listen is None:
+                raise EdgeError(f"{name} has no `listen`: the cdn cannot reach it as another process")
+            return (ServerPlan(name, f"cdn/{name}", tier.listen, None),)
+    return _node_servers("cdn", settings, settings.web_nodes)
+
+
+def _targets(settings: Settings, *, fused: bool) -> tuple[ServerPlan, ...]:
+    """The elb's targets: the HAProxy of each VM, or the nodes where there is none."""
+    if settings.haproxy is None:
+        return _node_servers("elb", settings, settings.web_nodes)
+    targets = []
+    for node in settings.web_nodes:
+        name = f"haproxy@{node.name}"
+        if not fused and node.haproxy is None:
+            raise EdgeError(f"node {node.name} has no `haproxy` address: the elb cannot reach it")
+        address = None if fused else node.haproxy
+        targets.append(ServerPlan(name, f"elb/{name}", address, name if fused else None))
+    return tuple(targets)
+
+
+def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[ServerPlan, ...]:
+    maxconn = settings.haproxy.server_maxconn if settings.haproxy is not None else 0
+    return tuple(
+        ServerPlan(
+            name=node.name,
+            key=f"{tier}/{node.name}",
+            address=node.web,
+            next_tier=None,
+            weight=node.weight,
+            backup=node.backup,
+            maxconn=node.maxconn or maxconn,
+        )
+        for node in nodes
+    )
+
+
+def _tier(
+    name: str,
+    kind: TierKind,
+    settings: Settings,
+    servers: tuple[ServerPlan, ...],
+    next_tier: str | None = None,
+) -> TierPlan:
+    section = getattr(settings, kind)
+    address = _listen_address(settings, name) or _outermost_address(settings)
+    return TierPlan(name, kind, section, servers, split_address(address)[1], next_tier)
+
+
+def _listen_address(settings: Settings, tier: str) -> str | None:
+    """Where a tier listens: its `listen`, or the VM's `haproxy` address."""
+    if tier.startswith("haproxy@"):
+        node = next(node for node in settings.web_nodes if f"haproxy@{node.name}" == tier)
+        return node.haproxy
+    section: Cdn | Elb | Haproxy = getattr(settings, tier)
+    return section.listen
+
+
+def _outermost_address(settings: Settings) -> str:
+    """For a tier that is reached only from inside: the address its clients really came to."""
+    for section in (settings.cdn, settings.elb, settings.haproxy):
+        if section is not None and section.listen is not None:
+            return section.listen
+    return next(node.haproxy for node in settings.web_nodes if node.haproxy is not None)
+
+
+def _check(server: ServerPlan, health_check: HealthCheck) -> CheckPlan:
+    kind: CheckKind = "http" if health_check.path else "tcp"
+    if server.next_tier is not None:
+        kind = "tier"
+    return CheckPlan(server.key, kind, server.address, server.next_tier, health_check)

@@ -1,0 +1,134 @@
+"""What outlives a generation of processes: arena, listening sockets, admin socket.
+
+A generation is equipped (`equip`), and then either serves (`accept`) or did not come up (`undo`).
+Until one of the two is called, everything that the generation before uses stays open.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+
+from edge.console import say
+from edge.job import ListenerJob
+from edge.listen import Address, ListenSockets, open_alone
+from edge.orders import Orders, ServerOrder
+from edge.posts import Outfit
+from ext.arena import Arena
+from ext.limits import ServerState
+
+
+class Resources:
+    """The supervisor's own. Equips one generation at a time."""
+
+    def __init__(self) -> None:
+        self._arena = Arena.create()
+        self._sockets = ListenSockets()
+        self._sizes_accepted: dict[Address, int] = {}
+        self._admin: tuple[Address, socket.socket] | None = None
+        self._admin_before: tuple[Address, socket.socket] | None = None
+        self._targets: dict[str, str] = {}
+
+    def equip(self, orders: Orders, generation: int) -> Outfit:
+        """Opens and names what is missing, for as many workers as there are sockets already.
+
+        Raises `edge.listen.ListenError`, or ValueError when the arena has no slot left for a
+        server or a tier; `undo` must be called then, too.
+        """
+        size = self._sockets.size or orders.workers
+        self._sockets.open(orders.addresses(), size)
+        self._admin_before = self._admin
+        self._admin = self._opened_admin(orders.admin)
+        return Outfit(
+            arena=self._arena,
+            settings=orders.settings,
+            tier=orders.tier,
+            generation=generation,
+            slots=self._slots(orders),
+            admin_fd=None if self._admin is None else self._admin[1].fileno(),
+            listeners=[self._listener_jobs(orders, worker) for worker in range(size)],
+        )
+
+    def accept(self, orders: Orders) -> None:
+        """The generation of `orders` serves: closes what only the one before used."""
+        self._sockets.keep_only(orders.addresses())
+        self._sizes_accepted = self._sockets.sizes()
+        if self._admin_before is not None and self._admin_before is not self._admin:
+            self._admin_before[1].close()
+        self._admin_before = self._admin
+
+    def grow(self, orders: Orders, outfit: Outfit) -> Outfit:
+        """The outfit with one more socket per address for each further worker that is wanted.
+
+        Only for a generation that serves: whatever connects to a new socket waits for its worker,
+        so the worker must come. Raises ListenError, and then nothing has changed.
+        """
+        size = len(outfit.listeners)
+        if orders.workers < size:
+            say(
+                f"workers stays {size} until a restart, not {orders.workers}: closing a listening "
+                "socket would reset the connections that wait on it"
+            )
+        if orders.workers <= size:
+            return outfit
+        self._sockets.open(orders.addresses(), orders.workers)
+        self._sizes_accepted = self._sockets.sizes()
+        jobs = [self._listener_jobs(orders, worker) for worker in range(orders.workers)]
+        return replace(outfit, listeners=jobs)
+
+    def undo(self) -> None:
+        """The generation did not come up: closes what only it would have used."""
+        self._sockets.cut_back(self._sizes_accepted)
+        if self._admin is not None and self._admin is not self._admin_before:
+            self._admin[1].close()
+        self._admin = self._admin_before
+
+    def stop_listening(self) -> None:
+        """Closes the copies here: an address is refused as soon as its workers close theirs.
+
+        The admin socket stays: control answers until the last worker has gone.
+        """
+        self._sockets.keep_only([])
+
+    def admin_address(self) -> Address | None:
+        """Where the admin API listens, with its real port."""
+        if self._admin is None:
+            return None
+        host, port = self._admin[1].getsockname()[:2]
+        return host, port
+
+    def _opened_admin(self, address: Address | None) -> tuple[Address, socket.socket] | None:
+        if address is None:
+            return None
+        if self._admin is not None and self._admin[0] == address:
+            return self._admin
+        return address, open_alone(address)
+
+    def _listener_jobs(self, orders: Orders, worker: int) -> list[ListenerJob]:
+        jobs = []
+        for tier, address in orders.listeners:
+            host, port = self._sockets.bound_to(address)
+            jobs.append(ListenerJob(tier, host, port, self._sockets.fd(address, worker)))
+        return jobs
+
+    def _slots(self, orders: Orders) -> dict[str, dict[str, int]]:
+        return {
+            "tiers": {name: self._arena.tier_slot(name) for name in orders.tiers},
+            "servers": {server.key: self._server_slot(server) for server in orders.servers},
+        }
+
+    def _server_slot(self, server: ServerOrder) -> int:
+        """The slot of a server; its state is kept over generations while it is the same machine."""
+        slot = self._arena.server_slot(server.key)
+        self._arena.set_server(slot, weight=server.weight)
+        if self._targets.get(server.key, server.target) != server.target:
+            self._arena.set_server(
+                slot,
+                state=ServerState.UP,
+                health=0,
+                checked=False,
+                check_status="",
+                connect_fail_streak=0,
+            )
+        self._targets[server.key] = server.target
+        return slot

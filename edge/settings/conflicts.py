@@ -1,0 +1,108 @@
+"""What must hold between keys of a configuration file: each check a pure function of its values.
+
+The values are the plain ones of the file, not the checked models: a file with a misspelt duration
+must still hear that two nodes share an address, all in one run. So these checks look at what has
+the right shape and leave the rest to the models, which report it.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from edge.settings.address import join_address, split_address
+from edge.settings.document import KeyPath, path_text
+
+Conflict = tuple[KeyPath, str]
+
+# From the client inwards.
+TIERS = ("cdn", "elb", "haproxy")
+
+
+def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
+    """Every conflict as (path of the key to mend, what is wrong and what would be right)."""
+    yield from _empty_sections(values)
+    yield from _no_tier_or_listener(values)
+    yield from _shared_addresses(values)
+    yield from _shared_names(values)
+    yield from _unfit_roles(values)
+
+
+def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
+    """A bare `haproxy:` reads as null, which would silently mean that there is no such tier."""
+    cdn = _mapping(values.get("cdn"))
+    for owner, path in ((values, ()), (cdn, ("cdn",))):
+        for key in (*TIERS, "admin") if owner is values else ("service",):
+            if key in owner and owner[key] is None:
+                text = f"is empty: write `{key}: {{}}` for all defaults, or leave the key out"
+                needs = {"admin": "listen", "service": "id"}.get(key)
+                if needs:
+                    text = f"is empty: it needs `{needs}`, or leave the key out"
+                yield (*path, key), text
+
+
+def _no_tier_or_listener(values: Mapping[str, object]) -> Iterator[Conflict]:
+    tiers = [tier for tier in TIERS if tier in values]
+    if not tiers:
+        yield (), "has no tier: give at least one of cdn, elb, haproxy"
+    elif all(isinstance(values[tier], dict) for tier in tiers) and not any(
+        _mapping(values[tier]).get("listen") for tier in tiers
+    ):
+        yield (tiers[0],), "nothing listens: add `listen: 127.0.0.1:8080` to this or another tier"
+
+
+def _addresses(values: Mapping[str, object]) -> Iterator[tuple[KeyPath, object]]:
+    for owner in (*TIERS, "admin"):
+        yield (owner, "listen"), _mapping(values.get(owner)).get("listen")
+    for index, node in _nodes(values):
+        yield ("nodes", index, "web"), node.get("web")
+        yield ("nodes", index, "haproxy"), node.get("haproxy")
+
+
+def _shared_addresses(values: Mapping[str, object]) -> Iterator[Conflict]:
+    """One rule for all: two listeners cannot share an address, one web server is not two nodes, and
+    a tier that connects to its own listener would serve itself for ever."""
+    first_paths: dict[str, KeyPath] = {}
+    for path, value in _addresses(values):
+        if not isinstance(value, str):
+            continue
+        try:
+            address = join_address(*split_address(value))
+        except ValueError:
+            continue
+        first = first_paths.setdefault(address, path)
+        if first != path:
+            yield path, f"{address} is already the address of {path_text(first)}"
+
+
+def _shared_names(values: Mapping[str, object]) -> Iterator[Conflict]:
+    first_indexes: dict[str, int] = {}
+    for index, node in _nodes(values):
+        name = node.get("name")
+        if isinstance(name, str) and first_indexes.setdefault(name, index) != index:
+            first = f"nodes[{first_indexes[name]}]"
+            yield ("nodes", index, "name"), f"{name!r} is the name of {first}; names are unique"
+
+
+def _unfit_roles(values: Mapping[str, object]) -> Iterator[Conflict]:
+    nodes = list(_nodes(values))
+    for index, node in nodes:
+        role = node.get("role", "both")
+        if role == "core":
+            for key in ("web", "haproxy"):
+                if node.get(key) is not None:
+                    text = "a core node gets no web traffic: leave this out, or set `role: both`"
+                    yield ("nodes", index, key), text
+        elif role in ("web", "both") and node.get("web") is None:
+            text = "is missing: a node needs the address of its web server, unless `role: core`"
+            yield ("nodes", index, "web"), text
+    if nodes and all(node.get("role") == "core" for _, node in nodes):
+        yield ("nodes",), "every node is a core node: one at least must take web traffic"
+
+
+def _nodes(values: Mapping[str, object]) -> Iterator[tuple[int, Mapping[str, object]]]:
+    rows = values.get("nodes")
+    for index, row in enumerate(rows if isinstance(rows, list) else []):
+        if isinstance(row, dict):
+            yield index, row
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}

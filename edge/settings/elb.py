@@ -1,0 +1,87 @@
+"""The elastic load balancer tier: AWS's application load balancer between the CDN and the machines.
+
+Its targets are the HAProxy of each machine, or the web nodes where the file has no `haproxy`.
+Defaults follow the user guide of the Application Load Balancer, with one exception:
+
+deviates: the guide's health check runs every 30 s with a time limit of 5 s, so a dead machine is
+noticed after a minute. A stand-in is for seeing what a failure does, and nobody waits a minute for
+that: the interval is 2 s (the time limit follows it), while the counts 5 and 2 are the guide's.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edge.settings.health_check import Expect, Fall, HealthCheck, Rise
+from edge.settings.scalars import Count
+from edge.settings.tier import (
+    ClientTimeout,
+    ConnectTimeout,
+    Forwarded,
+    ForwardedFor,
+    ForwardedHost,
+    ForwardedPort,
+    ForwardedProto,
+    HttpKeepAliveTimeout,
+    HttpRequestTimeout,
+    ServerTimeout,
+    Tier,
+    Timeouts,
+    TunnelTimeout,
+)
+
+
+class ElbTimeouts(Timeouts):
+    """One idle timeout of 60 s rules everything but the connect and the client's keep-alive."""
+
+    connect_s: ConnectTimeout = 10.0
+    client_s: ClientTimeout = 60.0
+    server_s: ServerTimeout = 60.0
+    http_request_s: HttpRequestTimeout = 60.0
+    http_keep_alive_s: HttpKeepAliveTimeout = 3_600.0
+    tunnel_s: TunnelTimeout = 60.0
+
+
+class ElbForwarded(Forwarded):
+    """`routing.http.xff_header_processing.mode=append`; proto and port are always set."""
+
+    x_forwarded_for: ForwardedFor = "append"
+    x_forwarded_proto: ForwardedProto = "set"
+    x_forwarded_host: ForwardedHost = "off"
+    x_forwarded_port: ForwardedPort = "set"
+
+
+class ElbHealthCheck(HealthCheck):
+    """The thresholds and the success code of a target group."""
+
+    rise: Rise = 5
+    fall: Fall = 2
+    expect: Expect = "200"
+
+
+class Elb(Tier):
+    """The `elb` key. An empty mapping is a tier with every default."""
+
+    balance: Annotated[
+        Literal["round_robin", "least_outstanding_requests", "weighted_random", "source", "uri"],
+        Field(
+            description="How a target is chosen among the healthy ones. The first three are the"
+            " names of AWS; source and uri hash the client or the path, as HAProxy does."
+        ),
+    ] = "round_robin"
+    retries: Annotated[
+        int,
+        Count(0, 100, "attempts after the first"),
+        Field(description="How often a failed connect is tried again. AWS's tries once only."),
+    ] = 0
+    timeouts: ElbTimeouts = Field(
+        default_factory=ElbTimeouts, description="How long the tier waits for what."
+    )
+    forwarded: ElbForwarded = Field(
+        default_factory=ElbForwarded,
+        description="What the tier tells the next one about the client.",
+    )
+    health_check: ElbHealthCheck = Field(
+        default_factory=ElbHealthCheck,
+        description="How the tier finds out which targets are healthy.",
+    )

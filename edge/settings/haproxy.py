@@ -1,0 +1,51 @@
+"""The HAProxy tier: one balancer per virtual machine, in front of the shop's web nodes.
+
+Everything is as in HAProxy unless said: configuration manual, sections 4.2 (`balance`, `retries`,
+`option redispatch`) and 5.2 (`error-limit`, `maxconn`). HAProxy fails closed: with no usable server
+a client gets 503.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edge.settings.scalars import Count, Duration
+from edge.settings.tier import Tier
+
+
+class Haproxy(Tier):
+    """The `haproxy` key. An empty mapping is a tier with every default."""
+
+    balance: Annotated[
+        Literal["roundrobin", "leastconn", "source", "uri", "random"],
+        Field(description="How a server is chosen among the usable ones."),
+    ] = "roundrobin"
+    retries: Annotated[
+        int,
+        Count(0, 100, "attempts after the first"),
+        Field(description="How often a failed connect is tried again."),
+    ] = 3
+    redispatch: Annotated[
+        bool, Field(description="Whether a failed connect may be tried again on another server.")
+    ] = True
+    error_limit: Annotated[
+        int,
+        Count(0, 1_000_000, "connects in a row"),
+        Field(
+            description="Failed connects of requests that take a server down at once, without"
+            " waiting for its checks. 0: only checks decide."
+        ),
+    ] = 10
+    retry_after_s: Annotated[
+        float,
+        Duration(0, 86_400),
+        Field(description="Retry-After of the 503 that tells there is no usable server."),
+    ] = 1.0
+    server_maxconn: Annotated[
+        int,
+        Count(0, 1_000_000, "requests"),
+        Field(
+            description="Most requests at once to a server whose row has no `maxconn`; the others"
+            " queue. 0: no limit."
+        ),
+    ] = 0

@@ -1,0 +1,242 @@
+"""The parent process: sockets, arena, children. It never touches traffic.
+
+Start: read the file, open every listening socket, start the workers and control, wait until each
+is ready. SIGHUP: read the file again; if it is good start a second generation on the same
+sockets, and only when all of it is ready drain the first. If anything fails on the way the first
+generation goes on as if nothing had been asked. SIGTERM or SIGINT: drain, exit 0. A second one:
+kill, exit 1.
+
+What outlives a generation is in `edge.resources`; starting a child again when it dies is
+`edge.keeper`'s task; what a child needs is in its job document (`edge.job`); the rules about
+sockets stand in `edge.listen`.
+
+A connection is lost only when the process that holds it is killed. Connections waiting in a
+socket's queue are served by the next process that accepts on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from edge.console import say
+from edge.errors import EdgeError
+from edge.keeper import START_S_MAX, Keeper
+from edge.listen import ListenError
+from edge.orders import Orders
+from edge.posts import ControlPost, Modules, Outfit, WorkerPost
+from edge.resources import Resources
+
+DRAIN_S_MAX = 30.0
+
+T = TypeVar("T")
+
+
+class RefusedError(Exception):
+    """A start or a reload failed; each line is for the operator."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
+@dataclass(slots=True)
+class Crew:
+    """The children of one reading of the file."""
+
+    generation: int
+    workers: list[Keeper] = field(default_factory=list)
+    control: list[Keeper] = field(default_factory=list)
+
+    def everyone(self) -> list[Keeper]:
+        return [*self.workers, *self.control]
+
+
+class Supervisor:
+    """One `edge run`. `run()` returns the exit status."""
+
+    def __init__(
+        self,
+        read_orders: Callable[[], Orders],
+        modules: Modules | None = None,
+        *,
+        drain_s_max: float = DRAIN_S_MAX,
+        start_s_max: float = START_S_MAX,
+    ) -> None:
+        self._read_orders = read_orders
+        self._modules = modules or Modules()
+        self._drain_s_max = drain_s_max
+        self._start_s_max = start_s_max
+        self._resources = Resources()
+        self._serving: Crew | None = None
+        self._crews: list[Crew] = []  # with those that start or drain
+        self._generation = 0
+        self._stop_wanted = asyncio.Event()
+        self._kill_wanted = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serves until a signal ends it."""
+        self._obey_signals()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                return await self._serve(tasks)
+        finally:
+            self._kill_all()
+
+    async def _serve(self, tasks: asyncio.TaskGroup) -> int:
+        has_started = await _unless(self._stop_wanted, self._start(tasks))
+        while has_started and not self._stop_wanted.is_set():
+            await _first_of(self._stop_wanted, self._reload_wanted)
+            if self._reload_wanted.is_set():
+                self._reload_wanted.clear()
+                await _unless(self._stop_wanted, self._reload(tasks))
+        await _unless(self._kill_wanted, self._stop_all())
+        self._kill_all()
+        has_failed = has_started is False or self._kill_wanted.is_set()
+        return 1 if has_failed else 0
+
+    async def _start(self, tasks: asyncio.TaskGroup) -> bool:
+        try:
+            await self._raise_crew(tasks)
+        except RefusedError as refusal:
+            for line in refusal.lines:
+                say(line)
+            return False
+        say("ready")
+        return True
+
+    async def _reload(self, tasks: asyncio.TaskGroup) -> None:
+        before = self._serving
+        try:
+            crew = await self._raise_crew(tasks)
+        except RefusedError as refusal:
+            for line in refusal.lines:
+                say(line)
+            say("not reloaded: the running configuration stays")
+            return
+        if before is not None:
+            tasks.create_task(self._retire(before))
+        say(f"reloaded: generation {crew.generation} serves")
+
+    async def _raise_crew(self, tasks: asyncio.TaskGroup) -> Crew:
+        """A new generation, ready and serving. Raises RefusedError, and then all is as before."""
+        orders = self._read()
+        self._generation += 1
+        crew = Crew(self._generation)
+        self._crews.append(crew)
+        try:
+            outfit = self._resources.equip(orders, crew.generation)
+            await self._start_crew(crew, outfit, tasks)
+        except (EdgeError, ValueError) as error:
+            # ValueError: the arena has no slot left for another server or tier.
+            # Drained, not killed: a worker that did come up has accepted connections already.
+            tasks.create_task(self._retire(crew))
+            self._resources.undo()
+            raise RefusedError([str(error)]) from error
+        self._resources.accept(orders)
+        self._serving = crew
+        self._say_addresses(outfit)
+        self._grow_crew(crew, orders, outfit, tasks)
+        return crew
+
+    def _read(self) -> Orders:
+        try:
+            return self._read_orders()
+        except EdgeError as error:
+            raise RefusedError(str(error).splitlines()) from error
+
+    async def _start_crew(self, crew: Crew, outfit: Outfit, tasks: asyncio.TaskGroup) -> None:
+        for index in range(len(outfit.listeners)):
+            post = WorkerPost(outfit, index, self._modules.worker)
+            crew.workers.append(Keeper(post, self._start_s_max))
+        control = ControlPost(outfit, self._modules.control)
+        crew.control.append(Keeper(control, self._start_s_max))
+        await asyncio.gather(*(keeper.start(tasks) for keeper in crew.everyone()))
+
+    def _grow_crew(
+        self, crew: Crew, orders: Orders, outfit: Outfit, tasks: asyncio.TaskGroup
+    ) -> None:
+        """Adds workers that a reload wants beyond those that share the sockets of before."""
+        try:
+            grown = self._resources.grow(orders, outfit)
+        except ListenError as error:
+            say(f"no worker added: {error}")
+            return
+        for index in range(len(outfit.listeners), len(grown.listeners)):
+            keeper = Keeper(WorkerPost(grown, index, self._modules.worker), self._start_s_max)
+            crew.workers.append(keeper)
+            keeper.start_insisting(tasks)
+
+    def _say_addresses(self, outfit: Outfit) -> None:
+        for listener in outfit.listeners[0]:
+            say(f"{listener.tier} listens on {listener.host}:{listener.port}")
+        admin = self._resources.admin_address()
+        if admin is not None:
+            say(f"admin listens on {admin[0]}:{admin[1]}")
+
+    async def _retire(self, crew: Crew) -> None:
+        await asyncio.gather(*(keeper.stop(self._drain_s_max) for keeper in crew.everyone()))
+        self._crews.remove(crew)
+
+    async def _stop_all(self) -> None:
+        """Drains every worker, then ends control: the admin API shows till then what still runs."""
+        self._resources.stop_listening()
+        workers = [keeper for crew in self._crews for keeper in crew.workers]
+        await asyncio.gather(*(keeper.stop(self._drain_s_max) for keeper in workers))
+        control = [keeper for crew in self._crews for keeper in crew.control]
+        await asyncio.gather(*(keeper.stop(self._drain_s_max) for keeper in control))
+
+    def _kill_all(self) -> None:
+        for crew in self._crews:
+            for keeper in crew.everyone():
+                keeper.kill()
+
+    def _obey_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal)
+
+    def _on_stop_signal(self) -> None:
+        if self._stop_wanted.is_set():
+            self._kill_wanted.set()
+        self._stop_wanted.set()
+
+
+def raise_descriptor_limit() -> None:
+    """Lifts the soft limit of open files to the hard one; children inherit it.
+
+    A proxy needs two descriptors per request in flight, and the usual soft limit of 1024 exists
+    for select(2) only.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`, or None when `event` comes first, which cancels it."""
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for each in (task, waiting):
+            each.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Returns when one of the events is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

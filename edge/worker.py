@@ -1,0 +1,267 @@
+"""A worker process: builds the data path from the plan and serves until SIGTERM.
+
+Started by the supervisor as `python -m edge.worker JOB_FD`. It makes the C objects of `ext`
+(tiers, servers, one Entry per listener), accepts on the inherited sockets, advances the timer wheel,
+and on SIGTERM drains: it takes what is already in the accept queues, closes the listeners, ends
+every connection after its running request, and exits 0.
+
+The only Python that runs per connection is uvloop's accept; none of this module runs per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from typing import Any
+
+import uvloop
+
+from edge.job import Job, ListenerJob, announce_ready, end_with_parent, read_job
+from edge.plan import Plan, ServerPlan, TierPlan, build_plan
+from edge.settings import Settings
+from edge.settings.address import split_address
+from edge.settings.cdn import Cdn
+from edge.settings.elb import Elb
+from edge.settings.haproxy import Haproxy
+from ext.arena import Arena
+from ext.balance import BALANCERS
+from ext.forward import Recipe
+from ext.limits import Limit
+from ext.session import Entry, Site
+from ext.upstream import Server, Tier
+
+KINDS = {"cdn": 0, "elb": 1, "haproxy": 2}  # TierKind in ext/upstream.pxd
+# Kept connections to a node are closed before common servers close theirs (Apache: 5 s), so that
+# a request seldom meets a connection that is being closed.
+KEPT_S = 4.0
+DATE_S = 1.0
+ACCEPT_BACKLOG = 4096
+
+
+class Worker:
+    """One worker's objects. `site` is None until `start`."""
+
+    def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        self._job = job
+        self._loop = loop
+        self._settings = Settings.model_validate_json(job.settings_json())
+        self._plan: Plan = build_plan(self._settings, job.tier)
+        self._arena = Arena.attach(job.arena_fd)
+        self._site = Site(loop, self._arena)
+        self._tiers: dict[str, Tier] = {}
+        self._listening: list[asyncio.Server] = []
+        self._stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        """Builds everything and accepts."""
+        for planned in self._plan.tiers:
+            self._tiers[planned.name] = self._make_tier(planned)
+        for planned in self._plan.tiers:
+            self._wire(planned)
+        for listener in self._job.listeners:
+            await self._listen(listener)
+        self._tick()
+        self._tell_date()
+
+    async def run(self) -> None:
+        """Serves until `stop`, then until every connection has ended."""
+        await self._stopped.wait()
+        # What is in the accept queues was accepted by the kernel in our name: take it first.
+        await asyncio.sleep(2 * Limit.TICK_MS / 1000)
+        for server in self._listening:
+            server.close()
+        self._site.drain()
+        while self._site.sessions:
+            await asyncio.sleep(Limit.TICK_MS / 1000)
+        for tier in self._tiers.values():
+            tier.close_idle()
+        await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    # -- building --------------------------------------------------------------------------------
+
+    def _make_tier(self, planned: TierPlan) -> Tier:
+        slot = self._job.slots["tiers"][planned.name]
+        assert self._job.row is not None
+        return Tier(
+            planned.name,
+            KINDS[planned.kind],
+            self._arena,
+            self._job.row,
+            slot,
+            tier_options(planned.settings),
+        )
+
+    def _wire(self, planned: TierPlan) -> None:
+        tier = self._tiers[planned.name]
+        slots = self._job.slots["servers"]
+        assert self._job.row is not None
+        balance = getattr(planned.settings, "balance", "roundrobin")
+        rows = [(slots[server.key], server.maxconn, server.backup) for server in planned.servers]
+        balancer = BALANCERS[balance](
+            self._arena, self._job.row, rows, fail_open=planned.kind == "elb"
+        )
+        servers = [
+            self._make_server(tier, index, server) for index, server in enumerate(planned.servers)
+        ]
+        next_tier = self._tiers[planned.next_tier] if planned.next_tier else None
+        tier.wire(balancer, servers, next_tier)
+
+    def _make_server(self, tier: Tier, index: int, planned: ServerPlan) -> Server:
+        host, port = split_address(planned.address) if planned.address else ("", 0)
+        wheel, buffer = self._site.parts
+        assert self._job.row is not None
+        return Server(
+            planned.name,
+            tier,
+            self._arena,
+            self._job.row,
+            self._job.slots["servers"][planned.key],
+            index,
+            host,
+            port,
+            planned.maxconn,
+            self._tiers[planned.next_tier] if planned.next_tier else None,
+            self._loop,
+            wheel,
+            buffer,
+        )
+
+    async def _listen(self, listener: ListenerJob) -> None:
+        sock = socket.socket(fileno=listener.fd)
+        sock.setblocking(False)
+        entry = self._make_entry(listener.tier)
+        self._listening.append(
+            await self._loop.create_server(entry, sock=sock, backlog=ACCEPT_BACKLOG)
+        )
+
+    def _make_entry(self, tier_name: str) -> Entry:
+        """The chain that begins at a tier: cdn -> elb -> haproxy, as far as it is in this process."""
+        planned = {tier.name: tier for tier in self._plan.tiers}
+        chain = chain_from(planned, tier_name)
+        tiers: dict[str, Tier | None] = {"cdn": None, "elb": None, "haproxy": None}
+        for tier in chain:
+            # Behind an elb the haproxy depends on the target, which is picked per request.
+            if tier.kind != "haproxy" or tiers["elb"] is None:
+                tiers[tier.kind] = self._tiers[tier.name]
+        slowest = answer_limit(chain)
+        return Entry(
+            self._site,
+            Recipe([hop_options(tier) for tier in chain]),
+            cdn=tiers["cdn"],
+            elb=tiers["elb"],
+            haproxy=tiers["haproxy"],
+            needs_uri=any(getattr(tier.settings, "balance", "") == "uri" for tier in chain),
+            answer_ms=round(slowest.settings.timeouts.server_s * 1000),
+            between_ms=min(between_bytes_ms(tier.settings) for tier in chain),
+            answer_kind=KINDS[slowest.kind],
+        )
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self._site.tick()
+        for tier in self._tiers.values():
+            tier.poll()
+        self._loop.call_later(Limit.TICK_MS / 1000, self._tick)
+
+    def _tell_date(self) -> None:
+        self._site.tell_date()
+        self._loop.call_later(DATE_S, self._tell_date)
+
+
+def chain_from(planned: dict[str, TierPlan], name: str) -> list[TierPlan]:
+    """The tiers a request passes that enters at `name`; of several haproxies, the first stands
+    for all, since they share their settings."""
+    chain = [planned[name]]
+    while True:
+        tier = chain[-1]
+        behind = tier.next_tier or next((s.next_tier for s in tier.servers if s.next_tier), None)
+        if behind is None:
+            return chain
+        chain.append(planned[behind])
+
+
+def answer_limit(chain: list[TierPlan]) -> TierPlan:
+    """The tier that is the first to lose patience with an answer; the innermost of equals."""
+    return min(reversed(chain), key=lambda tier: tier.settings.timeouts.server_s)
+
+
+def between_bytes_ms(settings: Cdn | Elb | Haproxy) -> int:
+    timeouts = settings.timeouts
+    between_s = timeouts.server_s if timeouts.between_bytes_s is None else timeouts.between_bytes_s
+    return round(between_s * 1000)
+
+
+def hop_options(planned: TierPlan) -> dict[str, Any]:
+    """What one tier does to a request's identity fields, for `ext.forward.Recipe`."""
+    forwarded = planned.settings.forwarded
+    return {
+        "x_forwarded_for": forwarded.x_forwarded_for,
+        "x_forwarded_proto": forwarded.x_forwarded_proto,
+        "x_forwarded_host": forwarded.x_forwarded_host,
+        "x_forwarded_port": forwarded.x_forwarded_port,
+        "forwarded": forwarded.forwarded,
+        "via": forwarded.via,
+        "port": planned.port,
+        "date": planned.kind == "cdn",
+    }
+
+
+def tier_options(settings: Cdn | Elb | Haproxy) -> dict[str, Any]:
+    """One tier's settings as the ready numbers that `ext.upstream.Tier` takes."""
+    timeouts = settings.timeouts
+    queue_s = timeouts.connect_s if timeouts.queue_s is None else timeouts.queue_s
+    seconds = {
+        "connect": timeouts.connect_s,
+        "client": timeouts.client_s,
+        "server": timeouts.server_s,
+        "http_request": timeouts.http_request_s,
+        "http_keep_alive": timeouts.http_keep_alive_s,
+        "queue": queue_s,
+        "tunnel": timeouts.tunnel_s,
+    }
+    checked = settings.health_check.enabled
+    return {
+        "limits": settings.limits.model_dump(),
+        "timeouts_ms": {name: max(1, round(value * 1000)) for name, value in seconds.items()},
+        "retries": getattr(settings, "retries", 0),
+        "redispatch": getattr(settings, "redispatch", True),
+        "retry_after_s": round(getattr(settings, "retry_after_s", 0)),
+        # Without a check nobody could raise a server again that a worker took down.
+        "error_limit": getattr(settings, "error_limit", 0) if checked else 0,
+        "idle_max": settings.max_idle_per_server,
+        "idle_ms": round(KEPT_S * 1000),
+        "connections_max": settings.max_connections,
+        "balance": getattr(settings, "balance", "roundrobin"),
+    }
+
+
+async def serve(job: Job) -> None:
+    """Runs one worker to its end."""
+    loop = asyncio.get_running_loop()
+    worker = Worker(job, loop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    await worker.start()
+    # Everything alive now lives for ever: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    announce_ready(job.ready_fd)
+    await worker.run()
+
+
+def main() -> None:
+    """Entry of `python -m edge.worker JOB_FD`."""
+    job = read_job(int(sys.argv[1]))
+    end_with_parent(job.supervisor_pid)
+    uvloop.run(serve(job))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+# The fields that the data path knows by number, and what a proxy does with each. The rows are in
+# headers.pyx, with the RFC section of each rule.
+from libc.stdint cimport uint8_t, uint16_t
+
+cpdef enum HeaderId:
+    OTHER = 0
+    CONNECTION = 1
+    CONTENT_LENGTH = 2
+    TRANSFER_ENCODING = 3
+    HOST = 4
+    UPGRADE = 5
+    EXPECT = 6
+    KEEP_ALIVE = 7
+    PROXY_CONNECTION = 8
+    TE = 9
+    TRAILER = 10
+    VIA = 11
+    X_FORWARDED_FOR = 12
+    X_FORWARDED_PROTO = 13
+    X_FORWARDED_HOST = 14
+    X_FORWARDED_PORT = 15
+    FORWARDED = 16
+    DATE = 17
+    PROXY_AUTHENTICATE = 18
+    PROXY_AUTHORIZATION = 19
+    COOKIE = 20
+    CACHE_CONTROL = 21
+    AUTHORIZATION = 22
+    CONTENT_TYPE = 23
+    CONTENT_ENCODING = 24
+    CONTENT_RANGE = 25
+    SET_COOKIE = 26
+
+cdef enum FieldFlag:
+    HOP_BY_HOP = 1                 # never forwarded as received
+    PROTECTED = 2                  # a Connection option may not remove it
+    NOT_IN_TRAILER = 4             # framing, routing, or control data
+
+cdef struct Known:
+    const char *name               # lower case, static
+    uint8_t size
+    uint8_t flags
+    uint16_t id
+
+cdef const Known *known_field(const char *name, unsigned size) noexcept nogil
+cdef bint same_name(const char *name, const char *lower, unsigned size) noexcept nogil

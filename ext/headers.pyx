@@ -1,0 +1,96 @@
+"""The table of known header fields: number, name, and the proxy's rule with its RFC section.
+
+Lookup is one hash of (size, first, last byte) into a small open table, then one case-blind
+compare, so an unknown field costs a few loads. Called by the head parser for each field line.
+"""
+from ext.limits cimport TEXT_BYTES_MAX
+
+cdef enum:
+    TABLE_SIZE = 256
+    ROWS = 26
+
+# (id, name, flags). Connection-specific: RFC 9110 §7.6.1. Not in trailers: RFC 9110 §6.5.1.
+FIELDS = (
+    (HeaderId.CONNECTION, b"connection", HOP_BY_HOP | NOT_IN_TRAILER),        # RFC 9110 §7.6.1
+    (HeaderId.CONTENT_LENGTH, b"content-length", HOP_BY_HOP | PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.TRANSFER_ENCODING, b"transfer-encoding",                        # RFC 9112 §6.1
+     HOP_BY_HOP | PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.HOST, b"host", PROTECTED | NOT_IN_TRAILER),                     # RFC 9110 §7.2
+    (HeaderId.UPGRADE, b"upgrade", HOP_BY_HOP | NOT_IN_TRAILER),              # RFC 9110 §7.8
+    (HeaderId.EXPECT, b"expect", PROTECTED | NOT_IN_TRAILER),                 # RFC 9110 §10.1.1
+    (HeaderId.KEEP_ALIVE, b"keep-alive", HOP_BY_HOP | NOT_IN_TRAILER),        # RFC 9110 §7.6.1
+    (HeaderId.PROXY_CONNECTION, b"proxy-connection", HOP_BY_HOP | NOT_IN_TRAILER),
+    (HeaderId.TE, b"te", HOP_BY_HOP | NOT_IN_TRAILER),                        # RFC 9110 §10.1.4
+    (HeaderId.TRAILER, b"trailer", NOT_IN_TRAILER),                           # RFC 9110 §6.6.2
+    (HeaderId.VIA, b"via", PROTECTED),                                        # RFC 9110 §7.6.3
+    (HeaderId.X_FORWARDED_FOR, b"x-forwarded-for", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.X_FORWARDED_PROTO, b"x-forwarded-proto", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.X_FORWARDED_HOST, b"x-forwarded-host", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.X_FORWARDED_PORT, b"x-forwarded-port", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FORWARDED, b"forwarded", PROTECTED | NOT_IN_TRAILER),           # RFC 7239 §4
+    (HeaderId.DATE, b"date", PROTECTED | NOT_IN_TRAILER),                     # RFC 9110 §6.6.1
+    (HeaderId.PROXY_AUTHENTICATE, b"proxy-authenticate", HOP_BY_HOP | NOT_IN_TRAILER),
+    (HeaderId.PROXY_AUTHORIZATION, b"proxy-authorization", HOP_BY_HOP | NOT_IN_TRAILER),
+    (HeaderId.COOKIE, b"cookie", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.CACHE_CONTROL, b"cache-control", PROTECTED | NOT_IN_TRAILER),   # RFC 9110 §7.6.1
+    (HeaderId.AUTHORIZATION, b"authorization", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.CONTENT_TYPE, b"content-type", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.CONTENT_ENCODING, b"content-encoding", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.CONTENT_RANGE, b"content-range", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.SET_COOKIE, b"set-cookie", PROTECTED | NOT_IN_TRAILER),
+)
+
+cdef Known rows[ROWS]
+cdef unsigned char table[TABLE_SIZE]       # row + 1, or 0
+
+
+cdef inline unsigned slot_of(const char *name, unsigned size) noexcept nogil:
+    return (size * 31 + (<unsigned char>name[0] | 0x20) * 7
+            + (<unsigned char>name[size - 1] | 0x20) * 3) & (TABLE_SIZE - 1)
+
+
+cdef bint same_name(const char *name, const char *lower, unsigned size) noexcept nogil:
+    """Case-blind equality of a token with a lower-case name of letters and hyphens."""
+    cdef unsigned i
+    for i in range(size):
+        if (<unsigned char>name[i] | 0x20) != <unsigned char>lower[i]:
+            return False
+    return True
+
+
+cdef const Known *known_field(const char *name, unsigned size) noexcept nogil:
+    """The row of a field name (any case), or NULL. `size` must be at least 1."""
+    cdef unsigned at = slot_of(name, size)
+    cdef const Known *row
+    while table[at]:
+        row = &rows[table[at] - 1]
+        if row.size == size and same_name(name, row.name, size):
+            return row
+        at = (at + 1) & (TABLE_SIZE - 1)
+    return NULL
+
+
+cdef int fill_table() except -1:
+    cdef unsigned at
+    cdef bytes name
+    assert len(FIELDS) == ROWS
+    for i, (number, raw, flags) in enumerate(FIELDS):
+        name = raw
+        rows[i].name = name                # FIELDS keeps the bytes alive
+        rows[i].size = len(name)
+        rows[i].flags = flags
+        rows[i].id = number
+        at = slot_of(name, len(name))
+        while table[at]:
+            at = (at + 1) & (TABLE_SIZE - 1)
+        table[at] = i + 1
+    return 0
+
+
+fill_table()
+
+
+def lookup(bytes name) -> int:
+    """HeaderId of a field name; for tests."""
+    cdef const Known *row = known_field(name, len(name)) if name else NULL
+    return row.id if row != NULL else 0

@@ -1,0 +1,78 @@
+# HTTP/1 message heads and chunked bodies as C data. All positions are offsets from the first byte
+# of the head, so a head may move (be copied) after parsing. Nothing here touches Python.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from ext.limits cimport FIELDS_MAX
+
+cdef enum Parsed:
+    NEED_MORE = 0                  # else: > 0 bytes consumed, < 0 minus a Refused reason
+
+cdef enum Method:                  # those that the data path treats specially
+    M_OTHER, M_GET, M_HEAD, M_POST, M_PUT, M_DELETE, M_OPTIONS, M_TRACE, M_CONNECT, M_PATCH
+
+cdef enum Body:
+    BODY_NONE, BODY_LENGTH, BODY_CHUNKED, BODY_UNTIL_CLOSE
+
+cdef enum HeadFlag:
+    H_CLOSE = 1                    # Connection: close
+    H_KEEP_ALIVE = 2               # Connection: keep-alive
+    H_UPGRADE = 4                  # Connection: upgrade together with an Upgrade field
+    H_EXPECT_CONTINUE = 8
+    H_CHUNKED = 16
+    H_ABSOLUTE = 32                # absolute-form: host is from the target
+    H_TE_TRAILERS = 64
+
+cdef struct Field:
+    uint32_t name
+    uint32_t value
+    uint32_t value_size
+    uint16_t name_size
+    uint8_t id                     # HeaderId
+    uint8_t flags                  # FieldFlag; HOP_BY_HOP also when named by Connection
+
+cdef struct Head:
+    const char *base               # borrowed: valid until the caller's buffer changes
+    uint32_t size
+    uint32_t flags                 # HeadFlag
+    int64_t content_length         # -1: none
+    uint32_t method_size           # the method starts at offset `start`
+    uint32_t start                 # 0, or 2 after a tolerated empty line
+    uint32_t target, target_size   # as received
+    uint32_t path, path_size       # origin-form; size 0 with H_ABSOLUTE means "/"
+    uint32_t host, host_size       # from the absolute form or the Host field
+    uint32_t reason, reason_size
+    uint16_t method                # Method
+    uint16_t status
+    uint8_t minor
+    uint8_t body                   # Body
+    uint16_t count
+    uint16_t upgrade               # index + 1 of the Upgrade field, 0 none
+    Field fields[FIELDS_MAX]
+
+cdef struct HeadLimits:
+    uint32_t request_line_bytes
+    uint32_t header_bytes
+    uint32_t header_count
+
+cdef enum ChunkState:
+    CHUNK_SIZE_FIRST, CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR,
+    CHUNK_DATA_LF, CHUNK_TRAILERS, CHUNK_DONE
+
+cdef struct Chunked:               # decoder state between reads
+    uint64_t left                  # of the current chunk
+    uint32_t extension_bytes       # so far in this message
+    uint32_t extension_bytes_max
+    uint32_t trailer_bytes_max
+    uint8_t state                  # ChunkState
+    uint8_t digits
+
+cdef int parse_request_head(const char *p, uint32_t size, const HeadLimits *limits,
+                            Head *head) noexcept nogil
+cdef int parse_response_head(const char *p, uint32_t size, const HeadLimits *limits,
+                             int request_method, Head *head) noexcept nogil
+cdef void chunked_start(Chunked *c, uint32_t extension_bytes_max,
+                        uint32_t trailer_bytes_max) noexcept nogil
+cdef int chunked_decode(Chunked *c, char *p, uint32_t size, char **payload,
+                        uint32_t *payload_size) noexcept nogil
+cdef int parse_trailers(const char *p, uint32_t size, uint32_t bytes_max,
+                        Head *head) noexcept nogil
+cdef int method_number(const char *p, uint32_t size) noexcept nogil

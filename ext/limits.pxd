@@ -1,0 +1,63 @@
+# Sizes, bounds and the enums that Python and C share. BASE layer: imports nothing.
+# Every number has its unit in its name and its reason beside it; relations between them are
+# asserted in tests/ext/test_limits.py.
+
+cpdef enum Limit:
+    READ_BYTES = 131072            # one read; also the most a stalled peer leaves with us
+    BLOCK_BYTES = 16384            # a request head as sent upstream + a small body (for replay)
+    HEAD_BYTES_MAX = 65536         # upper bound of the configurable head limit (ALB: 64 KB in all)
+    HEAD_GROWTH_BYTES = 2048       # what our own fields may add to a forwarded head
+    FIELDS_MAX = 256               # upper bound of the configurable field count
+    METHOD_BYTES_MAX = 32          # longest registered method is 17 bytes (UPDATEREDIRECTREF)
+    CHUNK_SIZE_DIGITS_MAX = 16     # 64-bit sizes; more digits are refused, never wrapped
+    INTERIM_MAX = 16               # 1xx answers before one final answer of a node
+    PIPELINE_BYTES_MAX = 65536     # unread pipelined bytes kept before reading pauses
+    TRIED_MAX = 16                 # servers one request remembers as already tried
+    LINGER_MS = 2000               # after a refusal: read and drop so that the answer is not reset
+    TICK_MS = 20                   # timer wheel resolution; timeouts are late by at most one tick
+    TEXT_BYTES_MAX = 64            # names of servers and tiers in the arena
+    SERVERS_MAX = 4096             # server slots in the arena (1,000 servers x 3 tiers + reserve)
+    TIERS_MAX = 128                # tier slots: cdn + elb + one haproxy per VM
+    ROWS_MAX = 128                 # counter rows: 32 workers x (running + draining generations)
+
+
+cpdef enum Refused:
+    # Why a message was not accepted. The status is in REFUSED_STATUS (limits.pyx).
+    ACCEPTED = 0
+    BAD_METHOD = 1
+    BAD_TARGET = 2
+    BAD_VERSION = 3
+    BAD_LINE_END = 4               # bare CR, bare LF
+    BAD_FIELD_NAME = 5             # empty, not a token, space before the colon
+    BAD_FIELD_VALUE = 6            # NUL or another control byte
+    OBS_FOLD = 7
+    BAD_CONTENT_LENGTH = 8         # not digits, too large, a list
+    REPEATED_CONTENT_LENGTH = 9
+    LENGTH_AND_TRANSFER_ENCODING = 10
+    BAD_TRANSFER_ENCODING = 11     # unknown, repeated or non-final coding; or HTTP/1.0
+    BAD_HOST = 12
+    MISSING_HOST = 13
+    REPEATED_HOST = 14
+    BAD_CHUNK_SIZE = 15
+    BAD_CHUNK_END = 16
+    CHUNK_EXTENSION_TOO_LONG = 17
+    BAD_TRAILER = 18
+    REQUEST_LINE_TOO_LONG = 19
+    HEAD_TOO_LONG = 20
+    TOO_MANY_FIELDS = 21
+    BODY_TOO_LONG = 22
+    BAD_STATUS_LINE = 23
+    BAD_CONNECTION = 24            # a Connection field that is not a list of tokens
+    BODY_FORBIDDEN = 25            # a 1xx or 204 answer that announces a body
+    BAD_UPGRADE = 26
+
+
+cpdef enum ServerState:
+    UP = 0
+    DOWN = 1
+
+
+cpdef enum AdminState:
+    READY = 0
+    DRAIN = 1
+    MAINT = 2

@@ -1,0 +1,3 @@
+ENABLED: bool
+
+def live_counts() -> dict[str, int]: ...

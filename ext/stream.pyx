@@ -1,0 +1,239 @@
+"""Connections of the data path over uvloop's BufferedProtocol.
+
+Theory. All connections of a worker read into one buffer: uvloop asks for it, reads, and tells the
+count, and the bytes are used or copied before the next read. So an idle connection owns no
+buffer. A write is tried on the socket first (`sendmsg`, no Python object); what the kernel does
+not take is given to the transport, whose high-water mark is 0, so `blocked` is exactly "the
+transport holds bytes". Whoever feeds a blocked connection stops reading its source: at most one
+read (READ_BYTES) is held per direction, whatever the size of a body.
+
+Ownership: `kept` is owned; the pointer that on_data gets is borrowed until it returns.
+"""
+import socket
+import struct
+
+from libc.errno cimport errno, EAGAIN, EINTR
+from libc.stdlib cimport malloc, realloc, free
+from libc.string cimport memcpy, memmove, memset
+
+from ext.limits cimport READ_BYTES
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    ssize_t sendmsg(int fd, const msghdr *message, int flags)
+    int MSG_NOSIGNAL
+    int MSG_DONTWAIT
+
+from ext.live cimport EDGE_LIVE_ADD, EDGE_LIVE_SUB
+
+
+cdef int keep(Bytes *b, const char *p, uint32_t n) except -1:
+    """Append a copy of n bytes."""
+    cdef uint32_t room
+    cdef char *data
+    if b.size + n > b.room:
+        room = b.size + n
+        room = 512 if room < 512 else room + room // 2
+        data = <char *>realloc(b.data, room)
+        if data == NULL:
+            raise MemoryError
+        b.data = data
+        b.room = room
+    memcpy(b.data + b.size, p, n)
+    b.size += n
+    return 0
+
+
+cdef void drop_front(Bytes *b, uint32_t n) noexcept:
+    """Forget the first n bytes; nothing is held when none are left."""
+    if n >= b.size:
+        release(b)
+    elif n:
+        memmove(b.data, b.data + n, b.size - n)
+        b.size -= n
+
+
+cdef void release(Bytes *b) noexcept:
+    free(b.data)
+    b.data = NULL
+    b.size = 0
+    b.room = 0
+
+
+cdef class ReadBuffer:
+    """READ_BYTES of memory with the buffer interface; one per worker."""
+
+    def __cinit__(self):
+        self.base = <char *>malloc(READ_BYTES)
+        if self.base == NULL:
+            raise MemoryError
+        self.exported[0] = READ_BYTES
+
+    def __dealloc__(self):
+        free(self.base)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        buffer.buf = self.base
+        buffer.obj = self
+        buffer.len = READ_BYTES
+        buffer.itemsize = 1
+        buffer.readonly = 0
+        buffer.ndim = 1
+        buffer.format = b"B"
+        buffer.shape = self.exported
+        buffer.strides = NULL
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        pass
+
+
+cdef class Connection(Timed):
+    """Base of client and node connections: the asyncio face, and the write path."""
+
+    def __cinit__(self, *args):
+        self.fd = -1
+        EDGE_LIVE_ADD("connection")
+
+    def __dealloc__(self):
+        release(&self.kept)
+        if self.wheel is not None:
+            self.wheel.remove(&self.timer)
+        EDGE_LIVE_SUB("connection")
+
+    # -- asyncio.BufferedProtocol -------------------------------------------------------------
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.fd = transport.get_extra_info("socket").fileno()
+        transport.set_write_buffer_limits(high=0)
+        self.on_made()
+
+    def get_buffer(self, hint):
+        return self.input
+
+    def buffer_updated(self, Py_ssize_t n):
+        self.on_data(self.input.base, <uint32_t>n)
+
+    def eof_received(self):
+        self.on_eof()
+        return True                            # half-closed connections are legal: we decide
+
+    def connection_lost(self, exc):
+        self.lost = True
+        self.fd = -1
+        self.wheel.remove(&self.timer)
+        self.on_lost(exc is not None)
+        self.transport = None
+        release(&self.kept)
+
+    def pause_writing(self):
+        self.blocked = True
+
+    def resume_writing(self):
+        self.blocked = False
+        if not self.lost:
+            self.on_writable()
+
+    # -- up-calls, for subclasses ------------------------------------------------------------
+
+    cdef int on_made(self) except -1:
+        return 0
+
+    cdef int on_data(self, char *p, uint32_t n) except -1:
+        return 0
+
+    cdef int on_eof(self) except -1:
+        return 0
+
+    cdef int on_lost(self, bint reset) except -1:
+        return 0
+
+    cdef int on_writable(self) except -1:
+        return 0
+
+    # -- down-calls ----------------------------------------------------------------------------
+
+    cdef int send(self, iovec *parts, int count) except -1:
+        """Send all parts, in order. Never partial: the rest is given to the transport."""
+        cdef msghdr message
+        cdef ssize_t sent = 0
+        cdef int i
+        if self.lost or self.broken or count == 0:
+            return 0
+        if not self.blocked:
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = parts
+            message.msg_iovlen = count
+            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
+            if sent < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.broken = True
+                    return 0
+                sent = 0
+        i = 0
+        while i < count and <size_t>sent >= parts[i].iov_len:
+            sent -= <ssize_t>parts[i].iov_len
+            i += 1
+        if i == count:
+            return 0
+        rest = bytearray((<char *>parts[i].iov_base)[sent:parts[i].iov_len])
+        i += 1
+        while i < count:
+            rest += (<char *>parts[i].iov_base)[:parts[i].iov_len]
+            i += 1
+        self.transport.write(rest)
+        return 0
+
+    cdef int send_bytes(self, bytes data) except -1:
+        cdef iovec part
+        part.iov_base = <char *>data
+        part.iov_len = len(data)
+        return self.send(&part, 1)
+
+    cdef int pause(self) except -1:
+        """Stop reading: back-pressure."""
+        if not self.paused and not self.lost and not self.closing:
+            self.paused = True
+            self.transport.pause_reading()
+        return 0
+
+    cdef int resume(self) except -1:
+        if self.paused and not self.lost and not self.closing:
+            self.paused = False
+            self.transport.resume_reading()
+        return 0
+
+    cdef int close(self) except -1:
+        """Send what is held, then close."""
+        if not self.closing and not self.lost:
+            self.closing = True
+            self.transport.close()
+        return 0
+
+    cdef int abort(self) except -1:
+        """Close now; what is held is dropped."""
+        self.closing = True
+        if not self.lost and self.transport is not None:
+            self.transport.abort()
+        return 0
+
+    cdef int half_close(self) except -1:
+        """Send FIN after what is held; reading goes on."""
+        if not self.lost and not self.closing and not self.broken:
+            try:
+                self.transport.write_eof()
+            except OSError:
+                self.broken = True             # the peer is gone; its loss will be reported
+        return 0
+
+    cdef int reset(self) except -1:
+        """Close with RST, so that the peer cannot take what it has for complete."""
+        if not self.lost and self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.abort()
+        return 0

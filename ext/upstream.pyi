@@ -1,0 +1,59 @@
+from asyncio import AbstractEventLoop
+from enum import IntEnum
+from typing import Any
+
+from ext.arena import Arena
+from ext.balance import Balancer
+
+class Failure(IntEnum):
+    NO_FAILURE = 0
+    CONNECT_FAILED = 1
+    CONNECT_TIMEOUT = 2
+    CLOSED_REUSED = 3
+    CLOSED_EMPTY = 4
+    CLOSED_PARTIAL = 5
+    JUNK = 6
+    ANSWER_TIMEOUT = 7
+
+class NoRetry(IntEnum):
+    RETRY = 0
+    EXHAUSTED = 1
+    NOT_IDEMPOTENT = 2
+    BODY_SENT = 3
+    NOT_A_CONNECTION_ERROR = 4
+
+def may_retry_for_test(
+    failure: int, idempotent: bool, replayable: bool, attempts_left: int
+) -> NoRetry: ...
+
+class Tier:
+    name: str
+    kind: int
+    servers: list[Server]
+    def __init__(
+        self, name: str, kind: int, arena: Arena, row: int, slot: int, options: dict[str, Any]
+    ) -> None: ...
+    def wire(self, balancer: Balancer, servers: list[Server], next_: Tier | None) -> None: ...
+    def close_idle(self) -> None: ...
+    def poll(self) -> None: ...
+
+class Server:
+    name: str
+    host: str
+    port: int
+    def __init__(
+        self,
+        name: str,
+        tier: Tier,
+        arena: Arena,
+        row: int,
+        slot: int,
+        index: int,
+        host: str,
+        port: int,
+        maxconn: int,
+        next_tier: Tier | None,
+        loop: AbstractEventLoop,
+        wheel: Any,
+        buffer: Any,
+    ) -> None: ...

@@ -1,0 +1,350 @@
+"""Tiers, servers, kept connections, connects, and the retry rule.
+
+Theory. A server keeps the connections that are provably clean: request fully sent, answer fully
+read, no byte left over, no close seen. The newest is taken first, so that the surplus ages and is
+closed. Anything that arrives on an idle connection, bytes or FIN, ends it. A connect is the slow
+path and ordinary asyncio; who waits for it may leave (time-out, client gone), then the new
+connection is kept for the next request.
+
+Retries: the cause of a failure is recorded where it is known (`Failure`), the decision is one pure
+function, and every "no" has a reason (`NoRetry`). Nothing sent: any method may be repeated. The
+request was sent and no byte of the answer has reached the client: idempotent methods only (RFC 9110
+§9.2.2), and only while the whole request is still held.
+
+Ownership: `Server.idle` owns kept connections; an Exchange owns the one it uses, both refer to each
+other and both ends are cut in `session.let_go` / `on_lost`.
+"""
+import asyncio
+from collections import deque
+
+from ext.arena cimport (SC_CONNECTS, SC_CONNECT_ERRORS, SC_CONNECTIONS_OPEN, SC_CONNECTIONS_IDLE,
+                        SC_IN_FLIGHT, SC_REUSES, TC_QUEUED, ServerSlot, edge_add32, edge_load32,
+                        edge_store32, edge_fence)
+from ext.balance cimport PICK_NONE
+from ext.timers cimport now_ms
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t recv(int fd, void *buffer, size_t size, int flags)
+    int MSG_PEEK
+    int MSG_DONTWAIT
+from libc.errno cimport errno, EAGAIN
+
+
+cdef int may_retry(int failure, bint idempotent, bint replayable, int attempts_left) noexcept nogil:
+    """NoRetry.RETRY, or why not. See the theory above; facts: lb.md §5.1, §5.2."""
+    if attempts_left <= 0:
+        return NoRetry.EXHAUSTED
+    if failure == Failure.CONNECT_FAILED or failure == Failure.CONNECT_TIMEOUT:
+        return NoRetry.RETRY
+    if failure == Failure.JUNK or failure == Failure.ANSWER_TIMEOUT:
+        return NoRetry.NOT_A_CONNECTION_ERROR
+    if not idempotent:
+        return NoRetry.NOT_IDEMPOTENT
+    return NoRetry.RETRY if replayable else NoRetry.BODY_SENT
+
+
+def may_retry_for_test(int failure, bint idempotent, bint replayable, int attempts_left):
+    return NoRetry(may_retry(failure, idempotent, replayable, attempts_left))
+
+
+cdef class Exchange(Connection):
+    """The side of a client session that its server's connection sees."""
+
+    cdef int on_slot(self) except -1:
+        return 0
+
+    cdef int on_connected(self, NodeConnection node) except -1:
+        return 0
+
+    cdef int on_connect_failed(self, int failure) except -1:
+        return 0
+
+    cdef int on_answer(self, char *p, uint32_t n) except -1:
+        return 0
+
+    cdef int on_answer_end(self, bint reset) except -1:
+        return 0
+
+    cdef int on_node_writable(self) except -1:
+        return 0
+
+
+cdef class Tier:
+    """One tier's settings as ready values; `options` as edge/worker.py builds them."""
+
+    def __init__(self, str name, int kind, Arena arena, int row, int slot, dict options):
+        self.name = name
+        self.kind = kind
+        self.slot = slot
+        self.cells = arena.tier_cells(row, slot)
+        self.servers = []
+        self.queue = deque()
+        limits = options["limits"]
+        self.request_limits.request_line_bytes = limits["request_line_bytes"]
+        self.request_limits.header_bytes = limits["header_bytes"]
+        self.request_limits.header_count = limits["header_count"]
+        self.body_bytes_max = limits["body_bytes"]
+        self.extension_bytes_max = limits["chunk_extension_bytes"]
+        self.trailer_bytes_max = limits["trailer_bytes"]
+        timeouts = options["timeouts_ms"]
+        self.connect_ms = timeouts["connect"]
+        self.client_ms = timeouts["client"]
+        self.server_ms = timeouts["server"]
+        self.http_request_ms = timeouts["http_request"]
+        self.keep_alive_ms = timeouts["http_keep_alive"]
+        self.queue_ms = timeouts["queue"]
+        self.tunnel_ms = timeouts["tunnel"]
+        self.retries = options["retries"]
+        self.redispatch = options["redispatch"]
+        self.retry_after_s = options["retry_after_s"]
+        self.error_limit = options["error_limit"]
+        self.idle_max = options["idle_max"]
+        self.idle_ms = options["idle_ms"]
+        self.connections_max = options["connections_max"]
+        self.key_kind = {"source": KEY_SOURCE, "uri": KEY_URI}.get(options["balance"], KEY_NONE)
+
+    def wire(self, Balancer balancer, list servers, Tier next_):
+        """Second half of construction, when all tiers exist."""
+        self.balancer = balancer
+        self.servers = servers
+        self.next = next_
+
+    def close_idle(self):
+        """Close every kept connection; at the end of a drain."""
+        cdef Server server
+        for server in self.servers:
+            server.drop_idle()
+
+    def poll(self):
+        """Each tick: wake waiting requests when another worker has freed a slot."""
+        if self.queue:
+            self.wake()
+
+    cdef int enqueue(self, Exchange exchange, bint first) except -1:
+        exchange.queued = True
+        if first:
+            self.queue.appendleft(exchange)
+        else:
+            self.queue.append(exchange)
+        self.cells[TC_QUEUED] += 1
+        return 0
+
+    cdef int wake(self) except -1:
+        """Give the turn to the first request that still waits."""
+        cdef Exchange exchange
+        while self.queue:
+            exchange = self.queue.popleft()
+            if exchange.queued:
+                exchange.queued = False
+                self.cells[TC_QUEUED] -= 1
+                exchange.on_slot()
+                return 0
+        return 0
+
+
+cdef class Server:
+    """One server of a tier, as one worker sees it."""
+
+    def __init__(self, str name, Tier tier, Arena arena, int row, int slot, int index,
+                 str host, int port, int maxconn, Tier next_tier, object loop, Wheel wheel,
+                 ReadBuffer buffer):
+        self.name = name
+        self.tier = tier
+        self.arena = arena
+        self.slot = slot
+        self.index = index
+        self.cells = arena.server_cells(row, slot)
+        self.host = host
+        self.port = port
+        self.maxconn = maxconn
+        self.next_tier = next_tier
+        self.loop = loop
+        self.wheel = wheel
+        self.input = buffer
+
+    # -- slots ---------------------------------------------------------------------------------
+
+    cdef bint take(self) noexcept:
+        """Count a request in. False when that would pass maxconn: nothing is counted then.
+
+        Add first, then look: two workers that race for the last slot may both step back and
+        queue, but never both pass.
+        """
+        self.cells[SC_IN_FLIGHT] += 1
+        if self.maxconn:
+            edge_fence()
+            if self.tier.balancer.load(self.index) > self.maxconn:
+                self.cells[SC_IN_FLIGHT] -= 1
+                return False
+        return True
+
+    cdef int give_back(self) except -1:
+        """Count a request out, and let a waiting one in."""
+        self.cells[SC_IN_FLIGHT] -= 1
+        if self.tier.queue:
+            self.tier.wake()
+        return 0
+
+    # -- kept connections ----------------------------------------------------------------------
+
+    cdef NodeConnection checkout(self):
+        """The newest kept connection, or None."""
+        cdef NodeConnection node = self.idle
+        if node is None:
+            return None
+        self.unlink(node)
+        node.timer.due_ms = 0
+        node.reused = True
+        self.cells[SC_REUSES] += 1
+        return node
+
+    cdef int checkin(self, NodeConnection node) except -1:
+        """Keep a clean connection, or close it when enough are kept."""
+        node.exchange = None
+        if self.idle_count >= self.tier.idle_max:
+            return node.close()
+        node.idle = True
+        node.prev = None
+        node.next = self.idle
+        if self.idle is not None:
+            self.idle.prev = node
+        else:
+            self.idle_last = node
+        self.idle = node
+        self.idle_count += 1
+        self.cells[SC_CONNECTIONS_IDLE] += 1
+        self.wheel.arm(&node.timer, now_ms() + self.tier.idle_ms)
+        return 0
+
+    cdef void unlink(self, NodeConnection node):
+        """Take a connection off the kept list."""
+        if not node.idle:
+            return
+        node.idle = False
+        if node.prev is not None:
+            node.prev.next = node.next
+        else:
+            self.idle = node.next
+        if node.next is not None:
+            node.next.prev = node.prev
+        else:
+            self.idle_last = node.prev
+        node.next = None
+        node.prev = None
+        self.idle_count -= 1
+        self.cells[SC_CONNECTIONS_IDLE] -= 1
+
+    cdef int drop_idle(self) except -1:
+        cdef NodeConnection node
+        while self.idle is not None:
+            node = self.idle
+            self.unlink(node)
+            node.abort()
+        return 0
+
+    # -- connects ------------------------------------------------------------------------------
+
+    cdef Connecting connect(self, Exchange exchange):
+        """Start a connect for an exchange; its on_connected or on_connect_failed follows."""
+        cdef Connecting connecting = Connecting()
+        connecting.exchange = exchange
+        connecting.task = self.loop.create_task(self._connect(connecting))
+        return connecting
+
+    async def _connect(self, Connecting connecting):
+        cdef NodeConnection node
+        cdef Exchange exchange
+        try:
+            _, protocol = await self.loop.create_connection(
+                lambda: NodeConnection(self), self.host, self.port)
+        except (OSError, asyncio.CancelledError) as error:
+            exchange = connecting.exchange
+            connecting.exchange = None
+            if isinstance(error, OSError):
+                self.note_connect(False)
+                if exchange is not None:
+                    exchange.on_connect_failed(Failure.CONNECT_FAILED)
+            return
+        node = protocol
+        self.note_connect(True)
+        exchange = connecting.exchange
+        connecting.exchange = None
+        if node.lost:
+            if exchange is not None:
+                exchange.on_connect_failed(Failure.CONNECT_FAILED)
+        elif exchange is None:
+            self.checkin(node)
+        else:
+            exchange.on_connected(node)
+
+    cdef void note_connect(self, bint good) noexcept:
+        """Passive health: report to the arena; mark DOWN at the error limit."""
+        cdef ServerSlot *s = &self.arena.servers[self.slot]
+        cdef uint32_t streak
+        if good:
+            self.cells[SC_CONNECTS] += 1
+            if edge_load32(&s.connect_fail_streak):
+                edge_store32(&s.connect_fail_streak, 0)
+            return
+        self.cells[SC_CONNECT_ERRORS] += 1
+        streak = edge_add32(&s.connect_fail_streak, 1)
+        if self.tier.error_limit and streak >= self.tier.error_limit:
+            self.arena.mark_down(self.slot)
+
+
+cdef class Connecting:
+    """A ticket: setting `exchange` to None lets the waiter leave."""
+
+
+cdef class NodeConnection(Connection):
+    """A connection to a server; hands what it reads to the exchange that uses it."""
+
+    def __cinit__(self, Server server):
+        self.server = server
+        self.wheel = server.wheel
+        self.input = server.input
+
+    cdef int on_made(self) except -1:
+        self.server.cells[SC_CONNECTIONS_OPEN] += 1
+        return 0
+
+    cdef int on_data(self, char *p, uint32_t n) except -1:
+        if self.exchange is not None:
+            return self.exchange.on_answer(p, n)
+        # Nobody asked: never to be read as the next answer.
+        self.server.unlink(self)
+        return self.abort()
+
+    cdef int on_eof(self) except -1:
+        self.ended = True
+        if self.exchange is not None:
+            return self.exchange.on_answer_end(False)
+        self.server.unlink(self)
+        return self.close()
+
+    cdef int on_lost(self, bint reset) except -1:
+        cdef Exchange exchange = self.exchange
+        self.server.unlink(self)
+        self.server.cells[SC_CONNECTIONS_OPEN] -= 1
+        if exchange is not None:
+            exchange.on_answer_end(reset)
+            self.exchange = None
+        return 0
+
+    cdef int on_writable(self) except -1:
+        if self.exchange is not None:
+            self.exchange.on_node_writable()
+        return 0
+
+    cdef int on_timer(self) except -1:
+        if self.idle:
+            self.server.unlink(self)
+            self.close()
+        return 0
+
+    cdef bint alive(self) noexcept:
+        """Is a kept connection still open and silent? One system call; used before a request
+        that could not be repeated."""
+        cdef char byte
+        cdef ssize_t n = recv(self.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)
+        return n < 0 and errno == EAGAIN

@@ -1,0 +1,48 @@
+"""Opens many kept connections, sends one request on each, and holds them idle."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+# A source address has about 28,000 ports towards one listener (ip_local_port_range).
+CONNECTIONS_PER_SOURCE = 20_000
+TIMEOUT_S = 10.0
+
+
+@contextmanager
+def hold_idle_connections(port: int, path: str, count: int) -> Iterator[None]:
+    """`count` connections to 127.0.0.1:`port`, each after one complete answer with a length."""
+    request = f"GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode()
+    with ExitStack() as stack:
+        for number in range(count):
+            source = f"127.0.0.{1 + number // CONNECTIONS_PER_SOURCE}"
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), TIMEOUT_S, (source, 0))
+            )
+            connection.sendall(request)
+            read_answer(connection)
+        yield
+
+
+def read_answer(connection: socket.socket) -> None:
+    """Reads one answer with Content-Length; anything else is an error."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += receive(connection)
+    head, _, body = received.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    if b" 200 " not in lines[0] + b" ":
+        raise RuntimeError(f"not 200: {head!r}")
+    length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+    while len(body) < length:
+        body += receive(connection)
+
+
+def receive(connection: socket.socket) -> bytes:
+    """Some bytes; ConnectionError at the end of file."""
+    data = connection.recv(65536)
+    if not data:
+        raise ConnectionError("closed within an answer")
+    return data

@@ -1,0 +1,41 @@
+"""Rules that hold for every test: no live C objects afterwards, and in CI no skips.
+
+The counts exist in the debug build only (EDGE_DEBUG=1, ext/debug.h). A test that keeps an object
+in a module-wide fixture on purpose says so with the marker `keeps_objects`.
+"""
+
+import gc
+import os
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from ext.live import ENABLED, live_counts
+
+
+@pytest.fixture(autouse=True)
+def no_live_objects(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test after which more C objects are alive than before it."""
+    if not ENABLED or request.node.get_closest_marker("keeps_objects"):
+        yield
+        return
+    before = live_counts()
+    yield
+    gc.collect()
+    left = {
+        kind: count - before.get(kind, 0)
+        for kind, count in live_counts().items()
+        if count != before.get(kind, 0)
+    }
+    assert not left, f"C objects left alive: {left}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    """In CI a skip is a failure: what cannot run there runs nowhere."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped, which CI=true forbids: {report.longrepr}"
+    return report

@@ -1,0 +1,88 @@
+"""edge.settings.conflicts: what must hold between keys, whatever else is wrong with them."""
+
+from typing import Any
+
+import pytest
+
+from edge.settings.conflicts import find_conflicts
+from edge.settings.document import path_text
+
+A, B = {"name": "a", "web": "127.0.0.1:1"}, {"name": "b", "web": "127.0.0.1:2"}
+CORE = {"name": "core", "role": "core"}
+
+
+def good() -> dict[str, Any]:
+    return {
+        "cdn": {"listen": "127.0.0.1:8080"},
+        "elb": {},
+        "haproxy": {},
+        "admin": {"listen": "127.0.0.1:9180"},
+        "nodes": [CORE, A, B],
+    }
+
+
+def conflicts(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(path_text(path), text) for path, text in find_conflicts(values)]
+
+
+def test_a_good_file_has_none() -> None:
+    assert conflicts(good()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "words"),
+    [
+        ({"cdn": {}}, "cdn", "nothing listens"),
+        ({"cdn": {"listen": None}}, "cdn", "nothing listens"),
+        ({"haproxy": None}, "haproxy", "write `haproxy: {}`"),
+        ({"admin": None}, "admin", "needs `listen`"),
+        ({"cdn": {"listen": "127.0.0.1:80", "service": None}}, "cdn.service", "needs `id`"),
+        ({"elb": {"listen": "127.0.0.1:8080"}}, "elb.listen", "already the address of cdn.listen"),
+        ({"admin": {"listen": "127.0.0.1:8080"}}, "admin.listen", "address of cdn.listen"),
+        ({"nodes": [A, A | {"name": "c"}]}, "nodes[1].web", "address of nodes[0].web"),
+        ({"nodes": [A | {"web": "127.0.0.1:8080"}]}, "nodes[0].web", "address of cdn.listen"),
+        ({"nodes": [A | {"haproxy": "127.0.0.1:1"}]}, "nodes[0].haproxy", "of nodes[0].web"),
+        ({"nodes": [A, B | {"name": "a"}]}, "nodes[1].name", "'a' is the name of nodes[0]"),
+        ({"nodes": [{"name": "a"}]}, "nodes[0].web", "needs the address of its web server"),
+        ({"nodes": [{"name": "a", "role": "web"}]}, "nodes[0].web", "unless `role: core`"),
+        ({"nodes": [A, B | {"role": "core"}]}, "nodes[1].web", "leave this out, or set `role: b"),
+        (
+            {"nodes": [A, CORE | {"haproxy": "127.0.0.1:3"}]},
+            "nodes[1].haproxy",
+            "leave this out, or set `role: both`",
+        ),
+        ({"nodes": [CORE]}, "nodes", "one at least must take web traffic"),
+    ],
+)
+def test_one_conflict(change: dict[str, Any], path: str, words: str) -> None:
+    ((found_path, text),) = conflicts(good() | change)
+    assert found_path == path
+    assert words in text
+
+
+def test_no_tier() -> None:
+    assert conflicts({"nodes": [A]}) == [
+        ("", "has no tier: give at least one of cdn, elb, haproxy")
+    ]
+
+
+def test_addresses_are_compared_as_addresses() -> None:
+    values = good() | {"cdn": {"listen": "[0:0::1]:80"}, "elb": {"listen": "[::1]:80"}}
+    assert conflicts(values) == [("elb.listen", "[::1]:80 is already the address of cdn.listen")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cdn": {"listen": "no address"}},
+        {"cdn": {"listen": 8080}},
+        {"cdn": "text"},
+        {"nodes": "text"},
+        {"nodes": [A, "text", None]},
+        {"nodes": [A | {"name": 5}, B | {"name": 5}]},
+        {"nodes": [A | {"role": "other"}]},
+        {"nodes": []},
+    ],
+)
+def test_values_of_a_wrong_shape_are_left_to_the_models(change: dict[str, Any]) -> None:
+    assert conflicts(good() | change) == []

@@ -1,0 +1,193 @@
+"""Who may import whom: BASE < PHASE < DRIVER < PROCESS, downwards only.
+
+A phase does not import a phase, `ext` never imports `edge`, and no module imports itself through
+others. The rows below are the whole rule; a module without a row fails, a row without a module too.
+In edge/ a row is a top-level module or package, in ext/ a module. Reads .py by `ast`, and the
+`import`, `cimport` and `from` lines of .pyx and .pxd.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+BASE, PHASE, DRIVER, PROCESS = range(4)
+
+LAYER = {
+    "ext.arena": BASE,
+    "ext.headers": BASE,
+    "ext.http1": BASE,
+    "ext.limits": BASE,
+    "ext.live": BASE,
+    "ext.span": BASE,
+    "ext.stream": BASE,
+    "ext.timers": BASE,
+    "ext.balance": PHASE,
+    "ext.relay": PHASE,
+    "ext.upstream": PHASE,
+    "ext.session": DRIVER,
+    "edge.clock": BASE,
+    "edge.errors": BASE,
+    "edge.health": PHASE,
+    "edge.settings": PHASE,
+    "edge.__main__": PROCESS,
+    "edge.cli": PROCESS,
+    "edge.console": PROCESS,
+    "edge.control": PROCESS,
+    "edge.demo": PROCESS,
+    "edge.job": PROCESS,
+    "edge.keeper": PROCESS,
+    "edge.listen": PROCESS,
+    "edge.orders": PROCESS,
+    "edge.plan": PROCESS,
+    "edge.posts": PROCESS,
+    "edge.resources": PROCESS,
+    "edge.supervisor": PROCESS,
+    "edge.worker": PROCESS,
+}
+
+CYTHON_IMPORT = re.compile(
+    r"^\s*(?:from\s+(?P<source>[\w.]+)\s+c?import\s+(?P<names>[^#]+)|c?import\s+(?P<plain>[^#]+))"
+)
+
+
+def python_imports(text: str) -> Iterator[str]:
+    """Dotted names imported anywhere in Python source; `from a import b` gives a.b."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the layer; write the full name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def cython_imports(text: str) -> Iterator[str]:
+    """The same for .pyx and .pxd; names of a parenthesised list do not matter beyond the module."""
+    for line in text.splitlines():
+        found = CYTHON_IMPORT.match(line)
+        if found is None:
+            continue
+        names = found["names"] or found["plain"]
+        words = [name.split()[0] for name in names.strip("() \\\n").split(",") if name.split()]
+        prefix = f"{found['source']}." if found["source"] else ""
+        assert not prefix.startswith("."), "relative imports hide the layer; write the full name"
+        yield from (prefix + word for word in words or ["*"])
+
+
+def module_of(path: Path, root: Path) -> str:
+    """edge/health/checks.py -> edge.health.checks; ext/http1.pxd -> ext.http1."""
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def sources(root: Path) -> Iterator[Path]:
+    for pattern in ("edge/**/*.py", "ext/*.py", "ext/*.pyx", "ext/*.pxd"):
+        yield from sorted(root.glob(pattern))
+
+
+def project_imports(path: Path) -> set[str]:
+    imports = python_imports if path.suffix == ".py" else cython_imports
+    return {name for name in imports(path.read_text()) if name.split(".")[0] in ("edge", "ext")}
+
+
+def row_of(name: str) -> str:
+    """The first two parts of a dotted name; a package head (`edge.__version__`) has no row."""
+    parts = name.split(".")
+    is_head = len(parts) == 1 or parts[1] == "__version__"
+    return "" if is_head else ".".join(parts[:2])
+
+
+def violations(root: Path, layer: dict[str, int]) -> Iterator[str]:
+    for path in sources(root):
+        home = row_of(module_of(path, root))
+        if not home:  # edge/__init__.py, ext/__init__.py
+            assert not project_imports(path), f"{path}: a package head imports nothing"
+            continue
+        if home not in layer:
+            yield f"{home} has no row"
+            continue
+        for target in sorted({row_of(name) for name in project_imports(path)} - {home, ""}):
+            if target not in layer:
+                yield f"{home} imports {target}, which has no row"
+            elif home.startswith("ext.") and target.startswith("edge."):
+                yield f"{home} may not import {target}: ext never imports edge"
+            elif layer[target] > layer[home] or layer[target] == layer[home] == PHASE:
+                yield f"{home} may not import {target}"
+
+
+def cycle(edges: dict[str, set[str]]) -> list[str]:
+    """The modules of one import cycle, in order; empty when there is none."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        for target in sorted(edges.get(name, ())):
+            if found := walk(target, [*way, name]):
+                return found
+        done.add(name)
+        return []
+
+    for name in sorted(edges):
+        if found := walk(name, []):
+            return found
+    return []
+
+
+def test_imports_go_down() -> None:
+    assert list(violations(ROOT, LAYER)) == []
+
+
+def test_every_row_has_a_module() -> None:
+    rows = {row_of(module_of(path, ROOT)) for path in sources(ROOT)}
+    assert sorted(set(LAYER) - rows) == []
+
+
+def test_no_import_cycles() -> None:
+    modules = {module_of(path, ROOT) for path in sources(ROOT)}
+    edges: dict[str, set[str]] = {}
+    for path in sources(ROOT):
+        home = module_of(path, ROOT)
+        for name in project_imports(path):
+            target = name if name in modules else name.rpartition(".")[0]
+            if target in modules and target not in (home, "edge", "ext"):
+                edges.setdefault(home, set()).add(target)
+    assert cycle(edges) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "found"),
+    [
+        ("edge/low.py", "import edge.high.part", "edge.low may not import edge.high"),
+        ("edge/low.py", "def f():\n    from edge import high", "edge.low may not import edge.high"),
+        ("edge/one.py", "import edge.two", "edge.one may not import edge.two"),
+        ("edge/new.py", "", "edge.new has no row"),
+        ("edge/low.py", "import edge.new", "edge.low imports edge.new, which has no row"),
+        ("ext/fast.pyx", "from ext.slow cimport (\n    a)", "ext.fast may not import ext.slow"),
+        ("ext/fast.pxd", "cimport ext.slow", "ext.fast may not import ext.slow"),
+        (
+            "ext/slow.pyx",
+            "    from edge.low import x",
+            "ext.slow may not import edge.low: ext never imports edge",
+        ),
+        ("edge/high.py", "import edge.low\nimport os\nfrom ext.fast import x", None),
+        ("ext/slow.pyx", "from ext.fast cimport a, b\nfrom ext cimport fast\nimport os", None),
+    ],
+)
+def test_violations_are_found(tmp_path: Path, path: str, text: str, found: str | None) -> None:
+    layer = {"edge.low": BASE, "ext.fast": BASE, "edge.one": PHASE, "edge.two": PHASE}
+    layer |= {"ext.slow": DRIVER, "edge.high": PROCESS}
+    source = tmp_path / path
+    source.parent.mkdir()
+    source.write_text(text)
+    assert list(violations(tmp_path, layer)) == ([found] if found else [])
+
+
+def test_cycles_are_found() -> None:
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}}) == []
