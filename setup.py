@@ -8,6 +8,7 @@ objects to build/temp.*; only what changed (.pyx, cimported .pxd, ext/*.h, flags
 Switches (environment):
     EDGE_DEBUG=1   defines the C macro EDGE_DEBUG, which counts live C objects (ext/debug.h)
     EDGE_ASAN=1    adds the address and undefined-behaviour sanitizers
+    EDGE_NO_EXT=1  leaves ext/ out: `pip install -e` would compile it in a folder that it drops
 """
 
 import os
@@ -58,7 +59,11 @@ def extensions() -> list[Extension]:
 
 
 class BuildExt(build_ext):
-    """build_ext that also rebuilds when the switches changed, which time stamps cannot show."""
+    """build_ext on all processors that also rebuilds when the switches changed."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def run(self) -> None:
         flags = " ".join([*COMPILE_ARGS, *(name for name, _ in MACROS)])
@@ -73,7 +78,7 @@ class BuildExt(build_ext):
         super().run()
 
 
-sources = extensions()
+sources = [] if os.environ.get("EDGE_NO_EXT") == "1" else extensions()
 setup(
     ext_modules=cythonize(sources, compiler_directives=DIRECTIVES, build_dir="build/cython")
     if sources

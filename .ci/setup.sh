@@ -88,19 +88,18 @@ may_install() {
 
 # Installs without starting the daemons that come along: nobody asked for an nginx on port 80.
 apt_install() {
-    local policy=/usr/sbin/policy-rc.d ours=
+    local policy=/usr/sbin/policy-rc.d
     say "installing $*"
     if [ ! -e $policy ]; then
-        ours=1
+        # shellcheck disable=SC2064 # the name as it is now
+        trap "run_as_root rm -f $policy" EXIT
         printf '#!/bin/sh\nexit 101\n' | run_as_root tee $policy >/dev/null
         run_as_root chmod +x $policy
     fi
-    local quiet="-qq -o=Dpkg::Use-Pty=0" status=0
+    local quiet="-qq -o=Dpkg::Use-Pty=0"
     { run_as_root apt-get $quiet update &&
         run_as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get $quiet install -y --no-install-recommends "$@"; } >/dev/null || status=$?
-    if [ -n "$ours" ]; then run_as_root rm -f $policy; fi
-    return $status
+            apt-get $quiet install -y --no-install-recommends "$@"; } >/dev/null
 }
 
 install_system_packages() {
@@ -139,7 +138,7 @@ prepare() {
     # shellcheck disable=SC2046 # a list of words
     pip install $("$venv/bin/python" -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
-    pip install --no-build-isolation --editable ".$extras"
+    EDGE_NO_EXT=1 pip install --no-build-isolation --editable ".$extras"
     echo "$PWD" >"$venv/ready-$stage"
 }
 

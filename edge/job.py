@@ -47,6 +47,7 @@ class Job:
     listeners: list[ListenerJob] = field(default_factory=list)
     slots: dict[str, dict[str, int]] = field(default_factory=dict)
     admin_fd: int | None = None
+    started_at: float = 0.0  # unix seconds of the start of `edge run`
 
     def settings_json(self) -> str:
         return json.dumps(self.settings)

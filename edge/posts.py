@@ -34,6 +34,7 @@ class Outfit:
     slots: dict[str, dict[str, int]]
     listeners: list[list[ListenerJob]]
     admin_fd: int | None
+    started_at: float
 
     def job(
         self, ready_fd: int, *, row: int | None, listeners: list[ListenerJob], admin_fd: int | None
@@ -49,6 +50,7 @@ class Outfit:
             listeners=listeners,
             slots=self.slots,
             admin_fd=admin_fd,
+            started_at=self.started_at,
         )
 
 

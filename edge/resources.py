@@ -9,7 +9,9 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 
+from edge.clock import wall
 from edge.console import say
+from edge.errors import EdgeError
 from edge.job import ListenerJob
 from edge.listen import Address, ListenSockets, open_alone
 from edge.orders import Orders, ServerOrder
@@ -22,6 +24,7 @@ class Resources:
     """The supervisor's own. Equips one generation at a time."""
 
     def __init__(self) -> None:
+        self._started_at = wall()
         self._arena = Arena.create()
         self._sockets = ListenSockets()
         self._sizes_accepted: dict[Address, int] = {}
@@ -32,8 +35,8 @@ class Resources:
     def equip(self, orders: Orders, generation: int) -> Outfit:
         """Opens and names what is missing, for as many workers as there are sockets already.
 
-        Raises `edge.listen.ListenError`, or ValueError when the arena has no slot left for a
-        server or a tier; `undo` must be called then, too.
+        Raises EdgeError when an address cannot be had, or the arena has no slot left for another
+        server or tier; `undo` must be called then, too.
         """
         size = self._sockets.size or orders.workers
         self._sockets.open(orders.addresses(), size)
@@ -47,6 +50,7 @@ class Resources:
             slots=self._slots(orders),
             admin_fd=None if self._admin is None else self._admin[1].fileno(),
             listeners=[self._listener_jobs(orders, worker) for worker in range(size)],
+            started_at=self._started_at,
         )
 
     def accept(self, orders: Orders) -> None:
@@ -112,10 +116,14 @@ class Resources:
         return jobs
 
     def _slots(self, orders: Orders) -> dict[str, dict[str, int]]:
-        return {
-            "tiers": {name: self._arena.tier_slot(name) for name in orders.tiers},
-            "servers": {server.key: self._server_slot(server) for server in orders.servers},
-        }
+        try:
+            return {
+                "tiers": {name: self._arena.tier_slot(name) for name in orders.tiers},
+                "servers": {server.key: self._server_slot(server) for server in orders.servers},
+            }
+        except ValueError as error:
+            # Slots are never freed: many reloads with ever new names end here, too.
+            raise EdgeError(f"the shared memory is full: {error}; a restart empties it") from error
 
     def _server_slot(self, server: ServerOrder) -> int:
         """The slot of a server; its state is kept over generations while it is the same machine."""

@@ -23,25 +23,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from edge.console import say
-from edge.errors import EdgeError
+from edge.console import say, say_problem
+from edge.errors import ConfigError, EdgeError
 from edge.keeper import START_S_MAX, Keeper
 from edge.listen import ListenError
 from edge.orders import Orders
 from edge.posts import ControlPost, Modules, Outfit, WorkerPost
 from edge.resources import Resources
+from edge.settings.address import join_address
 
 DRAIN_S_MAX = 30.0
 
 T = TypeVar("T")
-
-
-class RefusedError(Exception):
-    """A start or a reload failed; each line is for the operator."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("; ".join(lines))
-        self.lines = lines
 
 
 @dataclass(slots=True)
@@ -75,6 +68,7 @@ class Supervisor:
         self._serving: Crew | None = None
         self._crews: list[Crew] = []  # with those that start or drain
         self._generation = 0
+        self._addresses_said: set[str] = set()
         self._stop_wanted = asyncio.Event()
         self._kill_wanted = asyncio.Event()
         self._reload_wanted = asyncio.Event()
@@ -103,9 +97,8 @@ class Supervisor:
     async def _start(self, tasks: asyncio.TaskGroup) -> bool:
         try:
             await self._raise_crew(tasks)
-        except RefusedError as refusal:
-            for line in refusal.lines:
-                say(line)
+        except EdgeError as error:
+            _say_error(error)
             return False
         say("ready")
         return True
@@ -114,9 +107,8 @@ class Supervisor:
         before = self._serving
         try:
             crew = await self._raise_crew(tasks)
-        except RefusedError as refusal:
-            for line in refusal.lines:
-                say(line)
+        except EdgeError as error:
+            _say_error(error)
             say("not reloaded: the running configuration stays")
             return
         if before is not None:
@@ -124,31 +116,24 @@ class Supervisor:
         say(f"reloaded: generation {crew.generation} serves")
 
     async def _raise_crew(self, tasks: asyncio.TaskGroup) -> Crew:
-        """A new generation, ready and serving. Raises RefusedError, and then all is as before."""
-        orders = self._read()
+        """A new generation, ready and serving. Raises EdgeError, and then all is as before."""
+        orders = self._read_orders()
         self._generation += 1
         crew = Crew(self._generation)
         self._crews.append(crew)
         try:
             outfit = self._resources.equip(orders, crew.generation)
             await self._start_crew(crew, outfit, tasks)
-        except (EdgeError, ValueError) as error:
-            # ValueError: the arena has no slot left for another server or tier.
+        except EdgeError:
             # Drained, not killed: a worker that did come up has accepted connections already.
             tasks.create_task(self._retire(crew))
             self._resources.undo()
-            raise RefusedError([str(error)]) from error
+            raise
         self._resources.accept(orders)
         self._serving = crew
         self._say_addresses(outfit)
         self._grow_crew(crew, orders, outfit, tasks)
         return crew
-
-    def _read(self) -> Orders:
-        try:
-            return self._read_orders()
-        except EdgeError as error:
-            raise RefusedError(str(error).splitlines()) from error
 
     async def _start_crew(self, crew: Crew, outfit: Outfit, tasks: asyncio.TaskGroup) -> None:
         for index in range(len(outfit.listeners)):
@@ -173,11 +158,16 @@ class Supervisor:
             keeper.start_insisting(tasks)
 
     def _say_addresses(self, outfit: Outfit) -> None:
-        for listener in outfit.listeners[0]:
-            say(f"{listener.tier} listens on {listener.host}:{listener.port}")
+        """Says where this generation listens, as far as the one before did not."""
+        where = [(listener.tier, listener.host, listener.port) for listener in outfit.listeners[0]]
         admin = self._resources.admin_address()
         if admin is not None:
-            say(f"admin listens on {admin[0]}:{admin[1]}")
+            where.append(("admin", *admin))
+        lines = [f"{name} listens on {join_address(host, port)}" for name, host, port in where]
+        for line in lines:
+            if line not in self._addresses_said:
+                say(line)
+        self._addresses_said = set(lines)
 
     async def _retire(self, crew: Crew) -> None:
         await asyncio.gather(*(keeper.stop(self._drain_s_max) for keeper in crew.everyone()))
@@ -216,6 +206,14 @@ def raise_descriptor_limit() -> None:
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _say_error(error: EdgeError) -> None:
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            say_problem(str(problem))
+    else:
+        say(str(error))
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -30,7 +30,8 @@ from ext.arena import Arena
 from ext.balance import BALANCERS
 from ext.forward import Recipe
 from ext.limits import Limit
-from ext.session import Entry, Site
+from ext.session import Session
+from ext.site import Entry, Site
 from ext.upstream import Server, Tier
 
 KINDS = {"cdn": 0, "elb": 1, "haproxy": 2}  # TierKind in ext/upstream.pxd
@@ -152,6 +153,7 @@ class Worker:
         slowest = answer_limit(chain)
         return Entry(
             self._site,
+            Session,
             Recipe([hop_options(tier) for tier in chain]),
             cdn=tiers["cdn"],
             elb=tiers["elb"],
@@ -230,7 +232,8 @@ def tier_options(settings: Cdn | Elb | Haproxy) -> dict[str, Any]:
     return {
         "limits": settings.limits.model_dump(),
         "timeouts_ms": {name: max(1, round(value * 1000)) for name, value in seconds.items()},
-        "retries": getattr(settings, "retries", 0),
+        # The CDN repeats a fetch once, as Fastly's generated VCL restarts once.
+        "retries": getattr(settings, "retries", 1),
         "redispatch": getattr(settings, "redispatch", True),
         "retry_after_s": round(getattr(settings, "retry_after_s", 0)),
         # Without a check nobody could raise a server again that a worker took down.

@@ -41,6 +41,7 @@ cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, char 
 cdef uint32_t response_room(Head *head, Recipe recipe) noexcept
 cdef uint32_t build_response(Head *head, Recipe recipe, int framing, int connection,
                              const Text *date, char *out) noexcept
+cdef uint32_t trailers_room(Head *trailers) noexcept
 cdef uint32_t build_trailers(Head *trailers, char *out) noexcept
 cdef uint32_t write_number(char *out, uint64_t n) noexcept nogil
 cdef uint32_t write_hex(char *out, uint64_t n) noexcept nogil

@@ -11,9 +11,9 @@ Called by: session (pass, deliver). Pure byte functions; `out` has the room that
 from libc.string cimport memcpy, memset
 
 from ext.headers cimport HOP_BY_HOP, HeaderId
-from ext.http1 cimport (Field, H_ABSOLUTE, H_UPGRADE, H_CHUNKED, BODY_LENGTH, BODY_CHUNKED,
-                        M_GET, M_HEAD, M_DELETE, M_OPTIONS, M_TRACE, M_CONNECT)
-from ext.limits cimport HEAD_GROWTH_BYTES
+from ext.http1 cimport (BODY_CHUNKED, Field, H_UPGRADE, HeadLimits, M_GET, parse_request_head,
+                        parse_response_head, parse_trailers)
+from ext.limits cimport FIELDS_MAX, HEAD_BYTES_MAX, HEAD_GROWTH_BYTES
 
 
 cdef inline char *put(char *o, const char *p, uint32_t n) noexcept nogil:
@@ -334,17 +334,18 @@ cdef uint32_t build_response(Head *head, Recipe recipe, int framing, int connect
         o = put(o, b"Connection: close\r\n", 19)
     elif connection == SAY_KEEP_ALIVE:
         o = put(o, b"Connection: keep-alive\r\n", 24)
-    elif connection == SAY_UPGRADE:
+    elif connection == SAY_UPGRADE and head.upgrade:
         o = write_upgrade(o, head)
     o = put(o, b"\r\n", 2)
     return <uint32_t>(o - out)
 
 
-cdef uint32_t build_trailers(Head *trailers, char *out) noexcept:
-    """The last chunk, the trailer fields that may be forwarded, and the empty line.
+cdef uint32_t trailers_room(Head *trailers) noexcept:
+    return trailers.size + 4 * trailers.count + 16
 
-    Room: 7 bytes + the section's size + 4 a field.
-    """
+
+cdef uint32_t build_trailers(Head *trailers, char *out) noexcept:
+    """The last chunk, the trailer fields that may be forwarded, and the empty line."""
     cdef char *o = put(out, b"0\r\n", 3)
     cdef uint64_t seen = 0
     cdef uint8_t drop[ID_COUNT]
@@ -352,3 +353,57 @@ cdef uint32_t build_trailers(Head *trailers, char *out) noexcept:
     o = copy_fields(o, trailers, drop, &seen)
     o = put(o, b"\r\n", 2)
     return <uint32_t>(o - out)
+
+
+# -- facade for tests -------------------------------------------------------------------------------
+
+cdef Text text_of(bytes text):
+    cdef Text made
+    made.data = text
+    made.size = <uint32_t>len(text)
+    return made
+
+
+cdef void widest(HeadLimits *limits) noexcept:
+    limits.request_line_bytes = HEAD_BYTES_MAX
+    limits.header_bytes = HEAD_BYTES_MAX
+    limits.header_count = FIELDS_MAX
+
+
+def request_for_test(bytes data, Recipe recipe, bytes client=b"192.0.2.1"):
+    """The head in `data` as the server would get it."""
+    cdef HeadLimits limits
+    cdef Head head
+    cdef Text text = text_of(client)
+    widest(&limits)
+    if parse_request_head(data, <uint32_t>len(data), &limits, &head) <= 0:
+        raise ValueError("not one whole request head")
+    out = bytearray(request_room(&head, recipe))
+    used = build_request(&head, recipe, &text, out)
+    assert used <= len(out)
+    return bytes(out[:used])
+
+
+def response_for_test(bytes data, Recipe recipe, int framing, int connection, bytes date=b""):
+    """The head in `data` as the client would get it."""
+    cdef HeadLimits limits
+    cdef Head head
+    cdef Text text = text_of(date)
+    widest(&limits)
+    if parse_response_head(data, <uint32_t>len(data), &limits, M_GET, &head) <= 0:
+        raise ValueError("not one whole answer head")
+    out = bytearray(response_room(&head, recipe))
+    used = build_response(&head, recipe, framing, connection, &text, out)
+    assert used <= len(out)
+    return bytes(out[:used])
+
+
+def trailers_for_test(bytes data):
+    """The last chunk for the trailer section in `data`."""
+    cdef Head head
+    if parse_trailers(data, <uint32_t>len(data), HEAD_BYTES_MAX, &head) <= 0:
+        raise ValueError("not one whole trailer section")
+    out = bytearray(trailers_room(&head))
+    used = build_trailers(&head, out)
+    assert used <= len(out)
+    return bytes(out[:used])

@@ -656,6 +656,7 @@ cdef int parse_trailers(const char *p, uint32_t size, uint32_t bytes_max,
     at = field_lines(p, 0, size, &limits, head)
     if at < 0:
         return -<int>Refused.BAD_TRAILER
+    head.size = at
     for i in range(head.count):
         if head.fields[i].flags & NOT_IN_TRAILER:
             head.fields[i].flags |= HOP_BY_HOP

@@ -162,7 +162,7 @@ cdef class Connection(Timed):
         cdef msghdr message
         cdef ssize_t sent = 0
         cdef int i
-        if self.lost or self.broken or count == 0:
+        if self.lost or self.broken or self.closing or count == 0:
             return 0
         if not self.blocked:
             memset(&message, 0, sizeof(message))

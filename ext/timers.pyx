@@ -113,3 +113,52 @@ cdef class Wheel:
                     timer.due_ms = 0
                     (<Timed>timer.owner).on_timer()
         return 0
+
+
+# -- facade for tests -------------------------------------------------------------------------------
+
+cdef class Alarm(Timed):
+    cdef object key
+    cdef list fired
+
+    cdef int on_timer(self) except -1:
+        self.fired.append(self.key)
+        return 0
+
+
+cdef class WheelForTest:
+    """A wheel whose clock is the caller's: arm(key, due_ms), cancel(key), advance(now_ms)."""
+
+    cdef Wheel wheel
+    cdef dict alarms
+    cdef list fired
+
+    def __init__(self, uint64_t now_ms):
+        self.wheel = Wheel()
+        self.wheel.tick = now_ms // TICK_MS + 1
+        self.alarms = {}
+        self.fired = []
+
+    @property
+    def armed(self):
+        """Timers in the wheel, disarmed ones that were not visited yet included."""
+        return self.wheel.armed
+
+    def arm(self, key, uint64_t due_ms):
+        cdef Alarm alarm = self.alarms.get(key)
+        if alarm is None:
+            alarm = Alarm()
+            alarm.key = key
+            alarm.fired = self.fired
+            self.alarms[key] = alarm
+        self.wheel.arm(&alarm.timer, due_ms)
+
+    def cancel(self, key):
+        cdef Alarm alarm = self.alarms[key]
+        alarm.timer.due_ms = 0
+
+    def advance(self, uint64_t now_ms):
+        """The keys that fired, in order."""
+        self.fired.clear()
+        self.wheel.advance(now_ms)
+        return list(self.fired)

@@ -15,6 +15,7 @@ Ownership: `Server.idle` owns kept connections; an Exchange owns the one it uses
 other and both ends are cut in `session.let_go` / `on_lost`.
 """
 import asyncio
+import errno as errors
 from collections import deque
 
 from ext.arena cimport (SC_CONNECTS, SC_CONNECT_ERRORS, SC_CONNECTIONS_OPEN, SC_CONNECTIONS_IDLE,
@@ -28,6 +29,10 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_PEEK
     int MSG_DONTWAIT
 from libc.errno cimport errno, EAGAIN
+
+
+LOCAL_SHORTAGES = frozenset({errors.EMFILE, errors.ENFILE, errors.ENOBUFS, errors.ENOMEM,
+                             errors.EADDRNOTAVAIL})
 
 
 cdef int may_retry(int failure, bint idempotent, bint replayable, int attempts_left) noexcept nogil:
@@ -261,7 +266,9 @@ cdef class Server:
             exchange = connecting.exchange
             connecting.exchange = None
             if isinstance(error, OSError):
-                self.note_connect(False)
+                # Our own shortage says nothing about the server.
+                if error.errno not in LOCAL_SHORTAGES:
+                    self.note_connect(False)
                 if exchange is not None:
                     exchange.on_connect_failed(Failure.CONNECT_FAILED)
             return

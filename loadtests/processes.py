@@ -16,6 +16,7 @@ import resource
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -101,12 +102,15 @@ class Running:
         """SIGTERM, then SIGKILL to whatever is left of the tree."""
         if self.process.poll() is not None:
             return
-        members = self.tree()
+        root, *others = self.tree()
         self.process.send_signal(signal.SIGTERM)
-        _, left = psutil.wait_procs(members, STOP_TIMEOUT_S)
-        for member in left:
-            member.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_TIMEOUT_S)
+        for member in (root, *others):
+            if member.is_running():
+                member.kill()
         self.process.wait(5)
+        psutil.wait_procs(others, 5)
 
 
 def raise_descriptor_limit() -> int:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from edge.clock import now  # noqa: E402  (the path above comes first)
-from loadtests.idle import hold_idle_connections  # noqa: E402
+from loadtests.idle import count_open, hold_idle_connections  # noqa: E402
 from loadtests.processes import Running, raise_descriptor_limit, run_wrk  # noqa: E402
 from loadtests.systems import PROGRAM, SYSTEMS, Place, node_command  # noqa: E402
 
@@ -204,8 +204,11 @@ def run_memory_scenario(systems: list[str], connections: int) -> list[Row]:
             process, port = running[system]
             with hold_idle_connections(port, "/1k", WRK_CONNECTIONS):
                 before = process.resident_bytes()  # warm, with the connections to the nodes
-                with hold_idle_connections(port, "/1k", connections):
+                with hold_idle_connections(port, "/1k", connections) as held:
                     grown = process.resident_bytes() - before
+                    still_open = count_open(held)
+            if still_open != connections:
+                raise RuntimeError(f"{system}: {still_open} of {connections} kept open")
             rows.append(Row("memory", system, 1, bytes_per_connection=grown / connections))
     return rows
 

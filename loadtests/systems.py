@@ -101,7 +101,8 @@ def haproxy_proxy(place: Place) -> list[str]:
         for number, port in enumerate(place.node_ports, 1)
     )
     config.write_text(
-        f"global\n  nbthread 1\n  maxconn {CONNECTIONS_MAX // 2}\n"
+        # It wants two descriptors for each connection; idle ones have one.
+        f"global\n  nbthread 1\n  maxconn {CONNECTIONS_MAX}\n  no strict-limits\n"
         "defaults\n  mode http\n  timeout connect 5s\n  timeout client 50s\n  timeout server 50s\n"
         "  timeout http-keep-alive 3600s\n  option forwardfor\n  balance roundrobin\n"
         f"listen shop\n  bind 127.0.0.1:{place.port} backlog 4096\n{servers}"

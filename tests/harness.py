@@ -54,6 +54,7 @@ class Edge:
         self.config_path = path
         self.admin = admin
         self.stderr: list[str] = []
+        self._is_stderr_over = False
         self._line_came = threading.Condition()
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self._reader.start()
@@ -65,6 +66,7 @@ class Edge:
                 self.stderr.append(line.rstrip("\n"))
                 self._line_came.notify_all()
         with self._line_came:
+            self._is_stderr_over = True
             self._line_came.notify_all()
 
     def wait_line(self, text: str, timeout_s: float = READY_TIMEOUT_S, count: int = 1) -> None:
@@ -74,9 +76,7 @@ class Edge:
             return sum(text in line for line in self.stderr) >= count
 
         with self._line_came:
-            self._line_came.wait_for(
-                lambda: has_come() or self.process.poll() is not None, timeout_s
-            )
+            self._line_came.wait_for(lambda: has_come() or self._is_stderr_over, timeout_s)
         assert has_come(), f"no line {text!r} on stderr:\n" + "\n".join(self.stderr)
 
     def status(self) -> Any:
@@ -280,6 +280,13 @@ class Client:
             if not self._receive():
                 raise CutShortError(self._unread)
         data, self._unread = self._unread[:size], self._unread[size:]
+        return data
+
+    def read_some(self) -> bytes:
+        """What has come and was not read yet, else the next bytes; b"" at the peer's FIN."""
+        if not self._unread:
+            self._receive()
+        data, self._unread = self._unread, b""
         return data
 
     def read_to_end(self) -> bytes:

@@ -56,15 +56,15 @@ class LoopThread:
         assert not self._thread.is_alive(), "a task did not let itself be cancelled"
 
 
-def bind_loopback() -> socket.socket:
-    """A socket bound to a free port of 127.0.0.1, not listening: connecting to it is refused.
+def bind_loopback(port: int = 0) -> socket.socket:
+    """A socket bound to a port of 127.0.0.1 (0: a free one), not listening: connects are refused.
 
     SO_REUSEADDR lets a second socket bind the same port and listen, so the owner of this one can
     begin and stop to listen without losing the port to anybody else.
     """
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", 0))
+    bound.bind(("127.0.0.1", port))
     return bound
 
 

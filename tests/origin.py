@@ -110,9 +110,11 @@ DEFAULT: Steps = (answer(),)
 
 
 class Origin:
-    """Listens on a port of its own; `on_connect` is played before anything is read."""
+    """Listens on a port of its own, or on `port`; `on_connect` is played before anything is read."""
 
-    def __init__(self, *script: Steps, default: Steps = DEFAULT, on_connect: Steps = ()) -> None:
+    def __init__(
+        self, *script: Steps, default: Steps = DEFAULT, on_connect: Steps = (), port: int = 0
+    ) -> None:
         self.requests: list[Request] = []
         self.connections: list[Connection] = []
         self.errors: list[str] = []
@@ -122,7 +124,7 @@ class Origin:
         self._changed = threading.Condition()
         self._writers: set[asyncio.StreamWriter] = set()
         self._thread = LoopThread("origin")
-        self._bound = bind_loopback()
+        self._bound = bind_loopback(port)
         self._server: asyncio.Server | None = None
         self.port: int = self._bound.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"

@@ -260,7 +260,7 @@ def _process_families(view: ControlView) -> Iterator[Metric]:
         "edge_generation", "Grows with each reload", value=float(view.generation)
     )
     yield GaugeMetricFamily(
-        "edge_control_start_time_seconds", "Unix time of the control process", value=view.started_at
+        "edge_start_time_seconds", "Unix time of the start of `edge run`", value=view.started_at
     )
     workers = view.workers()
     yield GaugeMetricFamily("edge_workers", "Worker processes", value=len(workers))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge import __version__
-from edge.clock import wall
 from edge.health.checks import count_usable
 from edge.health.machine import status_text
 from edge.health.runner import ServerChecks
@@ -71,7 +70,7 @@ class ControlView:
     ) -> None:
         self.version = __version__
         self.generation = job.generation
-        self.started_at = wall()
+        self.started_at = job.started_at
         self.listeners = job.listeners
         self.supervisor_pid = job.supervisor_pid
         self._arena = arena

@@ -31,7 +31,8 @@ _YEAR_S = 365 * 86_400.0
 
 
 def _default_max_object_bytes(given: dict[str, Any]) -> int:
-    size_bytes: int = given["size_bytes"]
+    # Without a valid size there is an error already, and some versions of pydantic still ask.
+    size_bytes: int = given.get("size_bytes", _MAX_OBJECT_BYTES)
     return min(_MAX_OBJECT_BYTES, size_bytes)
 
 

@@ -211,7 +211,7 @@ def read_document(file: str) -> Document:
         reason = error.strerror or str(error)
         raise ConfigError([Problem(file, None, "", f"cannot be read: {reason}")]) from None
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"is not UTF-8 text: byte {content[error.start]:#04x}"

@@ -35,7 +35,7 @@ def load(path: str) -> Settings:
         problems += _field_problems(document, error)
     problems += [document.problem(*conflict) for conflict in find_conflicts(document.values)]
     if settings is None or problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+        raise ConfigError(sorted(problems, key=lambda found: (found.line or 0, found.key_path)))
     return settings
 
 

@@ -147,6 +147,9 @@ def _target_cases() -> Iterator[Case]:
         start = b"GET " + target + b" HTTP/1.1"
         expect = accept(target=target, host=host, path=path)
         yield Case(f"9112-3.2.2 absolute-form {target!r}", head(start=start), expect)
+
+
+def _target_form_cases() -> Iterator[Case]:
     absolute = b"GET http://b/ HTTP/1.1"
     no_host, two = head(start=absolute, host=None), head(b"Host: b", start=absolute)
     yield Case("9112-3.2 absolute-form needs Host too", no_host, Refuse())
@@ -259,6 +262,9 @@ def _field_line_cases() -> Iterator[Case]:
         "2.2 bare CR before the colon": b"X\r: a",
     }.items():
         yield Case(f"9112-{name}", head(line), Refuse())
+
+
+def _field_byte_cases() -> Iterator[Case]:
     first = b"GET / HTTP/1.1\r\n Host: a\r\n\r\n"
     yield Case("9112-2.2 whitespace before the first field", first, Refuse())
     for byte in (*range(9), *range(0x0B, 0x0D), *range(0x0E, 0x20), 0x7F):
@@ -454,8 +460,10 @@ REQUEST_CASES: tuple[Case, ...] = (
     *_request_line_cases(),
     *_method_cases(),
     *_target_cases(),
+    *_target_form_cases(),
     *_host_cases(),
     *_field_line_cases(),
+    *_field_byte_cases(),
     *_content_length_cases(),
     *_transfer_encoding_cases(),
     *_connection_cases(),

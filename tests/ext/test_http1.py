@@ -22,8 +22,9 @@ from tests.ext.http1_response_cases import RESPONSE_CASES
 REQUEST_FIELDS = [f.name for f in dataclasses.fields(reference_http1.RequestHead)]
 RESPONSE_FIELDS = [f.name for f in dataclasses.fields(reference_http1.ResponseHead)]
 TAILS = (b"GET /tail HTTP/1.1\r\nHost: tail\r\n\r\n", b"\0", b"\r\n", b"0\r\n\r\n")
-# More pieces than this say nothing new about a long row and cost minutes.
-PIECES_MAX = 300
+# Rows up to this length are cut at every byte, longer ones (about limits) LONG_ROW_CUTS times.
+LONG_ROW_BYTES = 600
+LONG_ROW_CUTS = 40
 
 by_name = {"ids": lambda case: case.name}
 implementations = pytest.mark.parametrize(
@@ -48,7 +49,8 @@ def fields_of(head: Any, kind: str) -> dict[str, Any]:
 
 def prefix_lengths(data: bytes) -> range:
     """The lengths at which a row is cut."""
-    return range(0, len(data), max(1, len(data) // PIECES_MAX))
+    step = 1 if len(data) <= LONG_ROW_BYTES else len(data) // LONG_ROW_CUTS
+    return range(0, len(data), step)
 
 
 HEAD_ROWS = [("request", case) for case in REQUEST_CASES] + [

@@ -29,9 +29,9 @@ WORDS = (
     b"%", b"/",
     b"chunked", b"gzip, ", b"identity", b"close", b"keep-alive", b"upgrade", b"Host: b\r\n",
     b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: Upgrade\r\n",
-    b"Upgrade: x\r\n", b"Expect: 100-continue\r\n", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"http://a",
-    b"CONNECT", b"OPTIONS", b"9223372036854775807", b"9223372036854775808", b"0000000000000000",
-    b"FFFFFFFFFFFFFFFF", b"\r\n ", b" :", b";a=b", b"a" * 40,
+    b"Upgrade: x\r\n", b"Expect: 100-continue\r\n", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0",
+    b"http://a", b"CONNECT", b"OPTIONS", b"9223372036854775807", b"9223372036854775808",
+    b"0000000000000000", b"FFFFFFFFFFFFFFFF", b"\r\n ", b" :", b";a=b", b"a" * 40,
 )  # fmt: skip
 
 

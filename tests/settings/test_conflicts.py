@@ -80,7 +80,7 @@ def test_addresses_are_compared_as_addresses() -> None:
         {"nodes": "text"},
         {"nodes": [A, "text", None]},
         {"nodes": [A | {"name": 5}, B | {"name": 5}]},
-        {"nodes": [A | {"role": "other"}]},
+        {"nodes": [{"name": "a", "role": "other"}]},
         {"nodes": []},
     ],
 )

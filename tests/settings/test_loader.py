@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from edge.errors import Bug, ConfigError
@@ -233,8 +234,8 @@ admin: {listen: 127.0.0.1:80, token: 5}
     places = [problem.split(": ")[:2] for problem in problems(file, text)]
     assert [(int(line.strip(":")), path) for line, path in places] == [
         (2, "nodes[0].weight"),
-        (3, "nodes[1].web"),
         (3, "nodes[1].name"),
+        (3, "nodes[1].web"),
         (4, "nodes[2].web"),
         (7, "haproxy.listen"),
         (8, "haproxy.balance"),
@@ -312,6 +313,7 @@ SHAPES = st.recursive(
 )
 
 
+@hypothesis_settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(["cdn", "elb", "nodes", "admin", "x"]), SHAPES)))
 def test_any_yaml_loads_or_is_explained(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]

@@ -1,5 +1,5 @@
-"""The models together: every default, and the JSON round trip. Tier by tier, as the contract of
-each original has it."""
+"""The models together: every default, and the JSON round trip. The tables of defaults
+are those of the originals."""
 
 import pytest
 from pydantic import BaseModel

@@ -1,0 +1,114 @@
+# One client connection and the request on it: the state that the steps (session.pyx) work on.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from posix.uio cimport iovec
+
+from ext.body cimport BodyReader, Piece
+from ext.limits cimport TRIED_MAX
+from ext.site cimport Block, Entry, Member, Site
+from ext.upstream cimport Connecting, NodeConnection, Server, Tier
+
+cdef enum Step:                    # rows of STEPS in session.pyx
+    RECEIVE, HASH, LOOKUP, PASS, ELB, HAPROXY, FETCH, DELIVER, ERROR, LOG,
+    WAIT,                          # the step left; an event re-enters at the same row
+    DONE
+
+cdef enum Phase:
+    IDLE                           # between requests, or inside a head
+    WAITING                        # for a queue slot, a turn-around or a connect
+    AWAIT                          # the request is being sent; no answer head yet
+    RELAY                          # the answer's head has been sent on
+    TUNNEL                         # after 101
+    LINGER                         # answered and closing: what still arrives is dropped
+
+cdef enum Wait:
+    WAIT_SLOT, WAIT_TURN, WAIT_CONNECT
+
+cdef class Client(Member):
+    cdef Site site
+    cdef Entry entry
+    cdef uint8_t phase             # Phase
+    cdef uint8_t row               # Step to re-enter after WAIT
+    cdef uint8_t wait              # Wait
+    cdef bint in_use               # use() is running: no other request starts inside it
+    cdef bint head_timed           # the deadline of the head being read is set
+    cdef bint ended                # FIN seen
+    cdef uint8_t address_size
+    cdef char address[46]          # as text; INET6_ADDRSTRLEN
+    cdef uint64_t source_hash
+    cdef uint32_t requests         # on this connection; also the exchange's serial number
+
+    # the request
+    cdef uint8_t method, minor
+    cdef bint keep_alive, upgrade, idempotent
+    cdef bint request_done         # all of it has been sent on
+    cdef bint replayable           # the block holds all that was sent of it
+    cdef BodyReader request_body
+    cdef uint64_t request_bytes    # of its body
+    cdef uint64_t started_us
+    cdef uint64_t uri_hash
+    cdef Block *block
+    cdef char *part                # body bytes at hand: borrowed while use() or resume_at() runs
+    cdef uint32_t part_size, part_used
+
+    # its way
+    cdef Tier passed_elb           # counted there
+    cdef Tier passed_haproxy
+    cdef Server target             # of the elb, fused
+    cdef Server server
+    cdef NodeConnection node
+    cdef Connecting connecting
+    cdef uint16_t tried[TRIED_MAX]
+    cdef uint8_t tried_count
+    cdef int attempts_left
+    cdef uint64_t queue_due_ms     # 0 = has not queued yet
+
+    # the answer
+    cdef int status                # 0 none yet; -1 gone without one
+    cdef Tier blamed               # whose page an error gets
+    cdef uint8_t answer_framing, interims
+    cdef bint close_after          # the client's connection ends with this answer
+    cdef bint node_keeps, answer_done
+    cdef BodyReader answer_body
+    cdef char *got                 # answer bytes at hand: borrowed while on_answer runs
+    cdef uint32_t got_size, got_used
+
+    # engine
+    cdef int run(self, int step) except -1
+    cdef int resume_at(self, int step) except -1
+    cdef int after(self) except -1
+    cdef int log(self) except -1   # the row `log`, for ends outside of the table
+    cdef int arm(self, uint32_t ms) noexcept
+    cdef int fail_with(self, int status, Tier tier) noexcept
+
+    # request flow
+    cdef uint32_t use(self, char *p, uint32_t n) except? 0xFFFFFFFF
+    cdef int use_kept(self) except -1
+    cdef int send_part(self, bint with_head) except -1
+    cdef void hold(self, iovec *parts, int count) noexcept
+    cdef int bad_body(self, int reason, bint unsent) except -1
+    cdef int refuse(self, int reason) except -1
+    cdef int end_if_cut(self) except -1
+
+    # answer flow
+    cdef uint32_t read_answer_head(self, char *p, uint32_t n) except? 0xFFFFFFFF
+    cdef int send_interim(self) except -1
+    cdef int relay(self, uint32_t head_size) except -1
+    cdef int send_last_chunk(self, iovec *parts, int count) except -1
+    cdef int cut(self) except -1
+
+    # failures and ends
+    cdef int attempt_failed(self, int failure) except -1
+    cdef int fail_attempt(self, int failure, Tier tier) except -1
+    cdef Tier impatient(self)
+    cdef int tier_row(self, Tier tier) noexcept
+    cdef Tier queue_tier(self)
+    cdef void leave_queue(self) noexcept
+    cdef int waited_out(self) except -1
+    cdef int let_go(self, bint keep) except -1
+    cdef int leave(self) except -1
+    cdef int linger(self) except -1
+
+    # tunnels
+    cdef int tunnel_in(self, char *p, uint32_t n) except -1
+    cdef int tunnel_out(self, char *p, uint32_t n) except -1
+    cdef int tunnel_end(self, bint reset) except -1

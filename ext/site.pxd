@@ -1,0 +1,58 @@
+# What all connections of one worker share.
+from libc.stdint cimport uint32_t, uint64_t
+from ext.arena cimport Arena
+from ext.forward cimport Recipe
+from ext.http1 cimport Head, HeadLimits
+from ext.stream cimport ReadBuffer
+from ext.timers cimport Wheel
+from ext.upstream cimport Exchange, Tier
+
+cdef struct Block:                 # a request as sent upstream: head, then body while it fits
+    Block *next
+    char *data
+    uint32_t size
+    uint32_t room
+
+cdef class Member(Exchange):       # a client connection in Site's list
+    cdef Member next, prev
+    cdef bint joined
+    cdef int on_drain(self) except -1
+
+cdef class Site:
+    cdef readonly object loop
+    cdef readonly Arena arena
+    cdef Wheel wheel
+    cdef ReadBuffer input
+    cdef Head request              # scratch: valid until the steps first wait
+    cdef Head answer
+    cdef Head trailers
+    cdef char *out                 # scratch for heads to clients
+    cdef uint32_t out_room
+    cdef char *tail                # scratch for trailers
+    cdef uint32_t tail_room
+    cdef Block *blocks             # free ones
+    cdef HeadLimits answer_limits
+    cdef readonly bint draining
+    cdef readonly uint64_t sessions    # open client connections
+    cdef Member first              # all of them
+    cdef bytes date
+
+    cdef Block *take_block(self, uint32_t room) except NULL
+    cdef void give_block(self, Block *block) noexcept
+    cdef char *tail_scratch(self, uint32_t room) except NULL
+    cdef char *scratch(self, uint32_t room) except NULL
+    cdef void join(self, Member member)
+    cdef void quit(self, Member member)
+
+cdef class Entry:                  # one listener: where requests enter the chain
+    cdef Site site
+    cdef object make               # the Session class
+    cdef Tier cdn                  # None where the chain begins later
+    cdef Tier elb
+    cdef Tier haproxy              # None behind an elb: there the target decides
+    cdef Tier tier                 # the first of them: limits, timeouts, error pages
+    cdef Recipe recipe
+    cdef bint needs_uri            # some tier hashes the path
+    cdef uint32_t answer_ms        # longest wait for an answer's head: the shortest of all tiers
+    cdef uint32_t between_ms       # longest silence inside an answer's body, likewise
+    cdef int answer_kind           # TierKind of the tier that has answer_ms

@@ -1,0 +1,36 @@
+from asyncio import AbstractEventLoop, BufferedProtocol
+from collections.abc import Callable
+from typing import Any
+
+from ext.arena import Arena
+from ext.forward import Recipe
+from ext.upstream import Tier
+
+class Site:
+    loop: AbstractEventLoop
+    arena: Arena
+    draining: bool
+    sessions: int
+    def __init__(self, loop: AbstractEventLoop, arena: Arena) -> None: ...
+    @property
+    def parts(self) -> tuple[Any, Any]: ...
+    def tick(self) -> None: ...
+    def tell_date(self) -> None: ...
+    def drain(self) -> None: ...
+
+class Entry:
+    def __init__(
+        self,
+        site: Site,
+        make: Callable[[Entry], BufferedProtocol],
+        recipe: Recipe,
+        *,
+        cdn: Tier | None = None,
+        elb: Tier | None = None,
+        haproxy: Tier | None = None,
+        needs_uri: bool = False,
+        answer_ms: int,
+        between_ms: int,
+        answer_kind: int,
+    ) -> None: ...
+    def __call__(self) -> BufferedProtocol: ...

@@ -1,0 +1,163 @@
+"""What the connections of one worker share: loop, clock, scratch memory, free blocks, who is there.
+
+Ownership: scratch (`request`, `answer`, `out`) belongs to whoever runs, until it returns to the event
+loop or waits; a Block is owned by one session from `take_block` to `give_block`. `Site.first` is a
+list of all client connections, walked only when the worker drains.
+"""
+import email.utils
+import time
+
+from libc.stdlib cimport free, malloc
+
+from ext.limits cimport BLOCK_BYTES, FIELDS_MAX, HEAD_BYTES_MAX
+from ext.live cimport EDGE_LIVE_ADD, EDGE_LIVE_SUB
+from ext.timers cimport now_ms
+
+
+cdef class Member(Exchange):
+    """A client connection that is in the worker's list."""
+
+    cdef int on_drain(self) except -1:
+        return 0
+
+
+cdef class Site:
+    """One worker's shared things."""
+
+    def __cinit__(self, loop, Arena arena not None):
+        self.loop = loop
+        self.arena = arena
+        self.wheel = Wheel()
+        self.input = ReadBuffer()
+        # A node's head may be as large as the largest that a client may send.
+        self.answer_limits.header_bytes = HEAD_BYTES_MAX
+        self.answer_limits.header_count = FIELDS_MAX
+        self.scratch(BLOCK_BYTES)
+        self.tell_date()
+
+    def __dealloc__(self):
+        cdef Block *block
+        while self.blocks != NULL:
+            block = self.blocks
+            self.blocks = block.next
+            free_block(block)
+        free(self.out)
+        free(self.tail)
+
+    @property
+    def parts(self):
+        """(wheel, read buffer) for the servers of this worker."""
+        return self.wheel, self.input
+
+    def tick(self):
+        """Advance the timers; the worker calls it every TICK_MS."""
+        self.wheel.advance(now_ms())
+
+    def tell_date(self):
+        """Renew the Date field; the worker calls it every second."""
+        self.date = f"Date: {email.utils.formatdate(time.time(), usegmt=True)}\r\n".encode()
+
+    def drain(self):
+        """Take no further request on any connection: the running ones end with `close`."""
+        cdef Member member = self.first
+        self.draining = True
+        while member is not None:
+            member.on_drain()
+            member = member.next
+
+    cdef void join(self, Member member):
+        member.joined = True
+        member.next = self.first
+        if self.first is not None:
+            self.first.prev = member
+        self.first = member
+        self.sessions += 1
+
+    cdef void quit(self, Member member):
+        if not member.joined:
+            return
+        member.joined = False
+        if member.next is not None:
+            member.next.prev = member.prev
+        if member.prev is not None:
+            member.prev.next = member.next
+        else:
+            self.first = member.next
+        member.next = None
+        member.prev = None
+        self.sessions -= 1
+
+    cdef Block *take_block(self, uint32_t room) except NULL:
+        """A block of at least `room` bytes, with size 0."""
+        cdef Block *block = self.blocks
+        if room <= BLOCK_BYTES and block != NULL:
+            self.blocks = block.next
+        else:
+            block = <Block *>malloc(sizeof(Block))
+            if block == NULL:
+                raise MemoryError
+            block.room = room if room > BLOCK_BYTES else BLOCK_BYTES
+            block.data = <char *>malloc(block.room)
+            if block.data == NULL:
+                free(block)
+                raise MemoryError
+            EDGE_LIVE_ADD("block")
+        block.size = 0
+        return block
+
+    cdef void give_block(self, Block *block) noexcept:
+        if block.room > BLOCK_BYTES:
+            free_block(block)
+        else:
+            block.next = self.blocks
+            self.blocks = block
+
+    cdef char *tail_scratch(self, uint32_t room) except NULL:
+        """Scratch for trailers: they go out together with a head that is in `out`."""
+        if room > self.tail_room:
+            free(self.tail)
+            self.tail_room = 0
+            self.tail = <char *>malloc(room)
+            if self.tail == NULL:
+                raise MemoryError
+            self.tail_room = room
+        return self.tail
+
+    cdef char *scratch(self, uint32_t room) except NULL:
+        """At least `room` bytes, valid until the next call."""
+        if room > self.out_room:
+            free(self.out)
+            self.out_room = 0
+            self.out = <char *>malloc(room)
+            if self.out == NULL:
+                raise MemoryError
+            self.out_room = room
+        return self.out
+
+
+cdef void free_block(Block *block) noexcept:
+    free(block.data)
+    free(block)
+    EDGE_LIVE_SUB("block")
+
+
+cdef class Entry:
+    """Where the requests of one listener enter the chain; called, it makes a session."""
+
+    def __init__(self, Site site, object make, Recipe recipe, *, Tier cdn=None, Tier elb=None,
+                 Tier haproxy=None, bint needs_uri=False, uint32_t answer_ms, uint32_t between_ms,
+                 int answer_kind):
+        self.site = site
+        self.make = make
+        self.recipe = recipe
+        self.cdn = cdn
+        self.elb = elb
+        self.haproxy = haproxy
+        self.needs_uri = needs_uri
+        self.tier = cdn if cdn is not None else (elb if elb is not None else haproxy)
+        self.answer_ms = answer_ms
+        self.between_ms = between_ms
+        self.answer_kind = answer_kind
+
+    def __call__(self):
+        return self.make(self)

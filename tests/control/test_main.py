@@ -1,0 +1,120 @@
+"""The control process as the supervisor starts it."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.job import Job, ListenerJob
+from edge.plan import build_plan
+from edge.settings import load
+from ext.arena import Arena
+from ext.limits import ServerState
+
+pytestmark = pytest.mark.wire
+
+WAIT_S_MAX = 20.0
+
+
+class Control:
+    """One control process over an arena of ours; one node that lives and one that does not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.node = socket.create_server(("127.0.0.1", 0))
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            dead_port = gone.getsockname()[1]
+        file = folder / "edge.yaml"
+        file.write_text(
+            "haproxy: {listen: 127.0.0.1:1, health_check: {interval: 50ms}}\n"
+            "nodes:\n"
+            f"  - {{name: alive, web: '127.0.0.1:{self.node.getsockname()[1]}'}}\n"
+            f"  - {{name: dead, web: '127.0.0.1:{dead_port}'}}\n"
+        )
+        settings = load(str(file))
+        plan = build_plan(settings, None)
+        self.arena = Arena.create()
+        servers = [server for tier in plan.tiers for server in tier.servers]
+        slots = {
+            "tiers": {tier.name: self.arena.tier_slot(tier.name) for tier in plan.tiers},
+            "servers": {server.key: self.arena.server_slot(server.key) for server in servers},
+        }
+        self.admin = socket.create_server(("127.0.0.1", 0))
+        ready, ready_child = os.pipe()
+        job = Job(
+            settings=json.loads(settings.model_dump_json()),
+            tier=None,
+            arena_fd=self.arena.fd,
+            row=None,
+            ready_fd=ready_child,
+            generation=1,
+            supervisor_pid=os.getpid(),
+            listeners=[ListenerJob("haproxy", "127.0.0.1", 1, -1)],
+            slots=slots,
+            admin_fd=self.admin.fileno(),
+        )
+        job_fd = job.write()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edge.control", str(job_fd), "generation=1"],
+            pass_fds=(job_fd, *job.descriptors()),
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent.parent,
+        )
+        os.close(job_fd)
+        os.close(ready_child)
+        self.ready_fd = ready
+
+    def line(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.readline()
+
+    def state(self, name: str) -> ServerState:
+        slot = self.arena.server_slot(f"haproxy/{name}")
+        return ServerState(self.arena.server(slot)["state"])
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(WAIT_S_MAX)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        for opened in (self.node, self.admin):
+            opened.close()
+        for fd in (self.ready_fd, self.arena.fd):
+            os.close(fd)
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Control]:
+    made = Control(tmp_path)
+    yield made
+    made.end()
+
+
+def test_it_says_ready_checks_answers_and_ends_at_sigterm(control: Control) -> None:
+    assert select.select([control.ready_fd], [], [], WAIT_S_MAX)[0]
+    assert os.read(control.ready_fd, 1) == b"R"
+    assert control.line().startswith("edge: server haproxy/dead is DOWN: L4CON in ")
+    assert (control.state("dead"), control.state("alive")) == (ServerState.DOWN, ServerState.UP)
+    port = control.admin.getsockname()[1]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=WAIT_S_MAX) as answer:
+        status = json.load(answer)
+    assert {s["name"]: s["status"] for s in status["tiers"][0]["servers"]}["dead"] == "DOWN"
+    control.process.send_signal(signal.SIGTERM)
+    assert control.process.wait(WAIT_S_MAX) == 0
+
+
+def test_it_takes_a_workers_mark_down_over_and_raises_the_server_again(control: Control) -> None:
+    control.line()
+    slot = control.arena.server_slot("haproxy/alive")
+    control.arena.set_server(slot, state=ServerState.DOWN, connect_fail_streak=10)
+    assert control.line() == "edge: server haproxy/alive is DOWN: as seen by another process\n"
+    assert control.line().startswith("edge: server haproxy/alive is UP: L4OK in ")
+    assert control.arena.server(slot)["connect_fail_streak"] == 0
