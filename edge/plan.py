@@ -3,8 +3,8 @@
 Called by the supervisor (slots, sockets), the workers (run-time objects) and control (checks), each
 from the same settings, so that all three mean the same thing by a name. Pure: nothing is opened.
 
-Names: a tier is `cdn`, `elb`, `haproxy`, or `haproxy@node1` where an elb stands in front and every VM
-has its own; a server is `tier/server`. Fused (`tier` is None) all tiers are in one process and a
+Names: a tier is `cdn`, `elb`, `haproxy`, or `haproxy@node1` where an elb stands in front and every
+VM has its own; a server is `tier/server`. Fused (`tier` is None) all tiers are in one process and a
 server of one tier may be the next tier; split, each server is an address.
 """
 
@@ -89,9 +89,12 @@ def build_plan(settings: Settings, tier: str | None) -> Plan:
         if (address := _listen_address(settings, planned.name)) is not None
     )
     if not listeners:
-        raise EdgeError(f"tier {tier} has no address to listen on: give it `listen`, or each node a `haproxy`")
+        key = "each node a `haproxy`" if str(tier).startswith("haproxy@") else "it a `listen`"
+        raise EdgeError(f"tier {tier} has no address to accept on: give {key} address")
     checks = tuple(
-        _check(server, planned.settings.health_check) for planned in tiers for server in planned.servers
+        _check(server, planned.settings.health_check)
+        for planned in tiers
+        for server in planned.servers
     )
     return Plan(tiers, listeners, checks)
 
@@ -146,7 +149,7 @@ def _behind_cdn(settings: Settings) -> tuple[ServerPlan, ...]:
     for name, tier in (("elb", settings.elb), ("haproxy", settings.haproxy)):
         if tier is not None:
             if tier.listen is None:
-                raise EdgeError(f"{name} has no `listen`: the cdn cannot reach it as another process")
+                raise EdgeError(f"{name} has no `listen`: as another process the cdn needs it")
             return (ServerPlan(name, f"cdn/{name}", tier.listen, None),)
     return _node_servers("cdn", settings, settings.web_nodes)
 

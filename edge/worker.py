@@ -1,9 +1,9 @@
 """A worker process: builds the data path from the plan and serves until SIGTERM.
 
 Started by the supervisor as `python -m edge.worker JOB_FD`. It makes the C objects of `ext`
-(tiers, servers, one Entry per listener), accepts on the inherited sockets, advances the timer wheel,
-and on SIGTERM drains: it takes what is already in the accept queues, closes the listeners, ends
-every connection after its running request, and exits 0.
+(tiers, servers, one Entry per listener), accepts on the inherited sockets, advances the timer
+wheel, and on SIGTERM drains: it takes what is already in the accept queues, closes the listeners,
+ends every connection after its running request, and exits 0.
 
 The only Python that runs per connection is uvloop's accept; none of this module runs per request.
 """
@@ -142,7 +142,7 @@ class Worker:
         )
 
     def _make_entry(self, tier_name: str) -> Entry:
-        """The chain that begins at a tier: cdn -> elb -> haproxy, as far as it is in this process."""
+        """The chain that begins at a tier, as far as it is in this process."""
         planned = {tier.name: tier for tier in self._plan.tiers}
         chain = chain_from(planned, tier_name)
         tiers: dict[str, Tier | None] = {"cdn": None, "elb": None, "haproxy": None}

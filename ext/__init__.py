@@ -1,1 +1,1 @@
-"""The data path of edge, in Cython. Start reading at `session.pyx`: its step table is the program."""
+"""The data path of edge, in Cython. Read `session.pyx` first: its step table is the program."""

@@ -1,7 +1,7 @@
 """Answers that a tier makes itself, in the words of the program it stands for.
 
-HAProxy's tier answers with HAProxy's built-in pages (lb.md §1.9), the ELB's with an ALB's, the CDN's
-with a plain page. Slow path: called for errors only.
+HAProxy's tier answers with HAProxy's built-in pages, the ELB's with an ALB's, the CDN's with a
+plain page. Slow path: called for errors only.
 """
 
 REASONS = {

@@ -1,4 +1,4 @@
-"""Balancing algorithms: smooth weighted round robin, least connections, consistent hash, random of two.
+"""Balancing: smooth weighted round robin, least connections, consistent hash, random of two.
 
 Theory. A balancer sees its servers as an array of `Choice` and re-reads their states from the arena
 only when the arena's epoch has moved, so an unchanged farm costs one load per pick. `pick`
@@ -12,12 +12,11 @@ Called by: session (steps elb, haproxy). Orders are exact per worker and tested 
 import os
 
 from libc.stdlib cimport calloc, free, malloc, qsort
-from libc.string cimport memcpy
 
 from ext.arena cimport SC_IN_FLIGHT, ServerSlot, edge_load32, edge_load64
 
 cdef enum:
-    RING_POINTS_PER_WEIGHT = 16    # points of a server on the ring: 16 x its weight, see ring_points
+    RING_POINTS_PER_WEIGHT = 16    # points of a server on the ring, see ring_points
     RING_POINTS_MIN = 160          # keeps shares of equal servers within a few per cent
 
 
@@ -362,7 +361,9 @@ cdef class RandomOfTwo(Balancer):
         if a < 0:
             return a
         b = self.draw_server(tried, tried_count)
-        return a if self.load(a) * self.choices[b].weight <= self.load(b) * self.choices[a].weight else b
+        if self.load(a) * self.choices[b].weight <= self.load(b) * self.choices[a].weight:
+            return a
+        return b
 
 
 BALANCERS = {

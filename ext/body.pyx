@@ -1,11 +1,12 @@
 """Message bodies, read and framed the same way for requests and answers (RFC 9112 §6, §7).
 
 Theory. A body comes in as a length, chunks, or until the close. `body_take` answers what one read
-holds of it: the payload in one piece, how many bytes of the read it used, and whether it is the last.
-Going out the payload of one read is one chunk or plain bytes; chunk boundaries and extensions of the
-sender are not passed on (RFC 9112 §7.1.1 allows both). Nothing is copied: parts are gathered by iovec.
+holds of it: the payload in one piece, how many bytes of the read it used, and whether it is the
+last. Going out the payload of one read is one chunk or plain bytes; chunk boundaries and
+extensions of the sender are not passed on (RFC 9112 §7.1.1 allows both). Nothing is copied: parts
+are gathered by iovec.
 """
-from ext.forward cimport write_hex
+from ext.digits cimport write_hex
 from ext.http1 cimport (BODY_CHUNKED, BODY_LENGTH, BODY_UNTIL_CLOSE, CHUNK_DONE, CHUNK_TRAILERS,
                         chunked_decode, chunked_start, parse_trailers)
 
@@ -57,7 +58,7 @@ cdef int body_take(BodyReader *body, char *p, uint32_t n, Head *trailers,
 
 
 cdef int frame_chunk(Piece *piece, char *size_line, iovec *parts, int count) noexcept nogil:
-    """Append a payload as one chunk; nothing for an empty one. `size_line`: FRAME_BYTES, borrowed."""
+    """Append a payload as one chunk, if it is not empty. `size_line`: FRAME_BYTES, borrowed."""
     cdef uint32_t n
     if piece.size == 0:
         return count

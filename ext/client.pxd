@@ -104,7 +104,7 @@ cdef class Client(Member):
     cdef Tier queue_tier(self)
     cdef void leave_queue(self) noexcept
     cdef int waited_out(self) except -1
-    cdef int let_go(self, bint keep) except -1
+    cdef int let_go(self, bint reusable) except -1
     cdef int leave(self) except -1
     cdef int linger(self) except -1
 

@@ -462,7 +462,7 @@ cdef class Client(Member):
             self.connecting.exchange = None
             self.connecting = None
 
-    cdef int let_go(self, bint keep) except -1:
+    cdef int let_go(self, bint reusable) except -1:
         """Return the connection and the slot of the server, and the elb's at the end."""
         cdef NodeConnection node = self.node
         cdef Server server = self.server
@@ -474,7 +474,7 @@ cdef class Client(Member):
         if node is not None:
             node.exchange = None
             release(&node.kept)
-            if keep and not (node.ended or node.broken or node.blocked or node.lost):
+            if reusable and not (node.ended or node.broken or node.blocked or node.lost):
                 node.resume()
                 server.checkin(node)
             else:

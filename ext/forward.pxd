@@ -43,8 +43,6 @@ cdef uint32_t build_response(Head *head, Recipe recipe, int framing, int connect
                              const Text *date, char *out) noexcept
 cdef uint32_t trailers_room(Head *trailers) noexcept
 cdef uint32_t build_trailers(Head *trailers, char *out) noexcept
-cdef uint32_t write_number(char *out, uint64_t n) noexcept nogil
-cdef uint32_t write_hex(char *out, uint64_t n) noexcept nogil
 
 cdef enum ConnectionField:         # what build_response says about the client's connection
     SAY_NOTHING, SAY_CLOSE, SAY_KEEP_ALIVE, SAY_UPGRADE

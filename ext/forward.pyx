@@ -4,15 +4,16 @@ Theory. Every tier that a request passes changes a few fields; what a chain of t
 known when the configuration is read, so it is compiled into one `Recipe` per listener and applied
 in one pass, fused or not. Fields of the hop (RFC 9110 §7.6.1) and framing fields are never copied:
 framing is written anew from the parsed values. Neighbouring fields that stand in canonical form
-(`name: value CRLF`, one space) are copied as one run, since writing them again gives the same bytes.
+(`name: value CRLF`, one space) are copied as one run: writing them again gives the same bytes.
 
 Called by: session (pass, deliver). Pure byte functions; `out` has the room that `*_room` says.
 """
 from libc.string cimport memcpy, memset
 
+from ext.digits cimport write_number
 from ext.headers cimport HOP_BY_HOP, HeaderId
-from ext.http1 cimport (BODY_CHUNKED, Field, H_UPGRADE, HeadLimits, M_GET, parse_request_head,
-                        parse_response_head, parse_trailers)
+from ext.http1 cimport (BODY_CHUNKED, Field, H_UPGRADE, HeadLimits, M_GET, M_OPTIONS,
+                        parse_request_head, parse_response_head, parse_trailers)
 from ext.limits cimport FIELDS_MAX, HEAD_BYTES_MAX, HEAD_GROWTH_BYTES
 
 
@@ -21,39 +22,10 @@ cdef inline char *put(char *o, const char *p, uint32_t n) noexcept nogil:
     return o + n
 
 
-cdef uint32_t write_number(char *out, uint64_t n) noexcept nogil:
-    """Decimal digits; at most 20 bytes."""
-    cdef char digits[20]
-    cdef int i = 20
-    while True:
-        i -= 1
-        digits[i] = <char>(48 + n % 10)
-        n //= 10
-        if n == 0:
-            break
-    memcpy(out, &digits[i], 20 - i)
-    return 20 - i
-
-
-cdef uint32_t write_hex(char *out, uint64_t n) noexcept nogil:
-    """Hexadecimal digits; at most 16 bytes."""
-    cdef char digits[16]
-    cdef int i = 16, d
-    while True:
-        i -= 1
-        d = n & 15
-        digits[i] = <char>(48 + d if d < 10 else 87 + d)
-        n >>= 4
-        if n == 0:
-            break
-    memcpy(out, &digits[i], 16 - i)
-    return 16 - i
-
-
 cdef class Recipe:
     """The changes of a chain of tiers. `hops`: one dict per tier in order, with keys
     x_forwarded_for (append|line|preserve|remove), x_forwarded_proto, _host, _port
-    (set|if_none|off), forwarded (bool), via (str or None), port (int, of its listener), date (bool).
+    (set|if_none|off), forwarded (bool), via (str or None), port (of its listener), date (bool).
 
     `hop_address`: the address that tiers behind the first one see as their peer, when they are
     fused: what a split chain on one machine would show.
@@ -137,7 +109,7 @@ cdef class Recipe:
         return {"proto": self.proto, "host": self.host, "port": self.port}[key]
 
 
-# -- parts ------------------------------------------------------------------------------------------
+# -- parts ---------------------------------------------------------------------------------------
 
 cdef char *copy_fields(char *o, Head *head, const uint8_t *drop, uint64_t *seen) noexcept nogil:
     """All fields that stay, in order; `seen` gets a bit per HeaderId met."""
@@ -258,7 +230,12 @@ cdef char *write_upgrade(char *o, Head *head) noexcept:
     return put(o, b"\r\n", 2)
 
 
-# -- heads ------------------------------------------------------------------------------------------
+# -- heads ---------------------------------------------------------------------------------------
+
+cdef inline bint wanted(int mode, uint64_t seen, int id) noexcept nogil:
+    """Is an identity field ours to write, given the fields that the request had?"""
+    return mode == MODE_SET or (mode == MODE_IF_NONE and not seen >> id & 1)
+
 
 cdef uint32_t request_room(Head *head, Recipe recipe) noexcept:
     """Bytes that build_request may write: every received byte once, the host thrice, and ours."""
@@ -275,22 +252,21 @@ cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, char 
     o = put(o, b" ", 1)
     if head.path_size:
         o = put(o, base + head.path, head.path_size)
-    else:
-        o = put(o, b"/", 1)
+    else:                                      # of an absolute form (RFC 9112 §3.2.4)
+        o = put(o, b"*" if head.method == M_OPTIONS else b"/", 1)
     o = put(o, b" HTTP/1.1\r\nHost: ", 17)
     o = put(o, base + head.host, head.host_size)   # HTTP/1.0 without Host: an empty one
     o = put(o, b"\r\n", 2)
     o = copy_fields(o, head, recipe.drop_request, &seen)
     if recipe.peer_count:
         o = write_peers(o, head, recipe, client)
-    if recipe.proto == MODE_SET or (recipe.proto and not seen >> <int>HeaderId.X_FORWARDED_PROTO & 1):
+    if wanted(recipe.proto, seen, <int>HeaderId.X_FORWARDED_PROTO):
         o = put(o, recipe.proto_line.data, recipe.proto_line.size)
-    if head.host_size and (recipe.host == MODE_SET or (
-            recipe.host and not seen >> <int>HeaderId.X_FORWARDED_HOST & 1)):
+    if head.host_size and wanted(recipe.host, seen, <int>HeaderId.X_FORWARDED_HOST):
         o = put(o, b"X-Forwarded-Host: ", 18)
         o = put(o, base + head.host, head.host_size)
         o = put(o, b"\r\n", 2)
-    if recipe.port == MODE_SET or (recipe.port and not seen >> <int>HeaderId.X_FORWARDED_PORT & 1):
+    if wanted(recipe.port, seen, <int>HeaderId.X_FORWARDED_PORT):
         o = put(o, recipe.port_line.data, recipe.port_line.size)
     if recipe.via_count:
         o = write_via(o, head, recipe)
@@ -355,7 +331,7 @@ cdef uint32_t build_trailers(Head *trailers, char *out) noexcept:
     return <uint32_t>(o - out)
 
 
-# -- facade for tests -------------------------------------------------------------------------------
+# -- facade for tests ----------------------------------------------------------------------------
 
 cdef Text text_of(bytes text):
     cdef Text made

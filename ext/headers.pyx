@@ -3,8 +3,6 @@
 Lookup is one hash of (size, first, last byte) into a small open table, then one case-blind
 compare, so an unknown field costs a few loads. Called by the head parser for each field line.
 """
-from ext.limits cimport TEXT_BYTES_MAX
-
 cdef enum:
     TABLE_SIZE = 256
     ROWS = 26

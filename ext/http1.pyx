@@ -88,7 +88,7 @@ cdef int method_number(const char *p, uint32_t size) noexcept nogil:
     return M_OTHER
 
 
-# -- start lines ------------------------------------------------------------------------------------
+# -- start lines ---------------------------------------------------------------------------------
 
 cdef int parse_version(const char *p, uint32_t size) noexcept nogil:
     """Minor version of `HTTP/1.0` or `HTTP/1.1`, else -1. Eight bytes, case-sensitive."""
@@ -114,6 +114,9 @@ cdef int check_host(const char *p, uint32_t size) noexcept nogil:
         i += 1
     else:
         while i < size and kind[<unsigned char>p[i]] & HOSTCHAR:
+            if p[i] == b'%' and not (i + 2 < size and kind[<unsigned char>p[i + 1]] & HEX
+                                     and kind[<unsigned char>p[i + 2]] & HEX):
+                return -<int>Refused.BAD_HOST
             i += 1
         if i == 0:
             return -<int>Refused.BAD_HOST
@@ -159,8 +162,9 @@ cdef int check_target(const char *p, Head *head) noexcept nogil:
     """The four request-target forms (RFC 9112 §3.2)."""
     cdef char first = p[head.target]
     if head.method == M_CONNECT:
-        if check_host(p + head.target, head.target_size) < 0:
-            return -<int>Refused.BAD_TARGET
+        if (check_host(p + head.target, head.target_size) < 0
+                or not is_digit(p[head.target + head.target_size - 1])):
+            return -<int>Refused.BAD_TARGET    # authority-form has a port (RFC 9112 §3.2.3)
     elif first == b'/':
         head.path = head.target
         head.path_size = head.target_size
@@ -177,7 +181,7 @@ cdef int check_target(const char *p, Head *head) noexcept nogil:
 cdef int request_line(const char *p, uint32_t size, const HeadLimits *limits,
                       Head *head) noexcept nogil:
     """`method SP target SP version CRLF`: offset after it, NEED_MORE, or a minus reason."""
-    cdef uint32_t at = head.start, mark, stop = head.start + limits.request_line_bytes
+    cdef uint32_t at = head.start, mark, stop = head.start + limits.request_line_bytes + 1
     cdef uint32_t end = size if size < stop else stop
     cdef int minor
     mark = at
@@ -223,11 +227,18 @@ cdef int request_line(const char *p, uint32_t size, const HeadLimits *limits,
     return at + 1
 
 
+cdef const char *STATUS_PREFIX = b"HTTP/1."
+
+
 cdef int status_line(const char *p, uint32_t size, uint32_t bytes_max, Head *head) noexcept nogil:
     """`HTTP/1.x SP 3DIGIT [SP reason] CRLF` (RFC 9112 §4); a missing SP is tolerated as nodes
     without a reason send it."""
     cdef uint32_t at = 0
     cdef int minor
+    while at < size and at < 12:               # what cannot become right is not waited for
+        if at < 7 and p[at] != STATUS_PREFIX[at] or p[at] == b'\r' or p[at] == b'\n':
+            return -<int>Refused.BAD_STATUS_LINE
+        at += 1
     if size < 12:
         return NEED_MORE
     minor = parse_version(p, 8)
@@ -261,7 +272,7 @@ cdef int status_line(const char *p, uint32_t size, uint32_t bytes_max, Head *hea
     return at + 1
 
 
-# -- fields -----------------------------------------------------------------------------------------
+# -- fields --------------------------------------------------------------------------------------
 
 cdef int field_lines(const char *p, uint32_t at, uint32_t size, const HeadLimits *limits,
                      Head *head) noexcept nogil:
@@ -425,7 +436,7 @@ cdef int read_framing(const char *p, Head *head) noexcept nogil:
                 head.flags |= H_TE_TRAILERS
     if encoded and head.content_length >= 0:
         return -<int>Refused.LENGTH_AND_TRANSFER_ENCODING
-    if head.upgrade == 0:
+    if head.upgrade == 0 or head.minor == 0:   # RFC 9110 §7.8: ignored in HTTP/1.0
         head.flags &= ~<uint32_t>H_UPGRADE
     return 0
 
@@ -536,7 +547,7 @@ cdef int parse_response_head(const char *p, uint32_t size, const HeadLimits *lim
     return at
 
 
-# -- chunked ----------------------------------------------------------------------------------------
+# -- chunked -------------------------------------------------------------------------------------
 
 cdef void chunked_start(Chunked *c, uint32_t extension_bytes_max,
                         uint32_t trailer_bytes_max) noexcept nogil:
@@ -663,7 +674,7 @@ cdef int parse_trailers(const char *p, uint32_t size, uint32_t bytes_max,
     return at
 
 
-# -- facade for tests -------------------------------------------------------------------------------
+# -- facade for tests ----------------------------------------------------------------------------
 
 class ParseError(ValueError):
     """A message was refused: `reason` (Refused) and the `status` to answer."""
@@ -717,7 +728,8 @@ def parse_request(bytes data, *, request_line_bytes=8192, header_bytes=16384, he
     common(made, &head)
     made.method = p[head.start:head.start + head.method_size]
     made.target = p[head.target:head.target + head.target_size]
-    made.path = p[head.path:head.path + head.path_size] if head.path_size else b"/"
+    made.path = (p[head.path:head.path + head.path_size] if head.path_size
+                 else b"*" if head.method == M_OPTIONS else b"/")
     made.host = p[head.host:head.host + head.host_size] if head.host_size else b""
     made.keep_alive = bool(not head.flags & H_CLOSE
                            and (head.minor == 1 or head.flags & H_KEEP_ALIVE))

@@ -23,7 +23,7 @@ from ext.arena cimport (
 from ext.balance cimport PICK_NONE, hash_bytes
 from ext.body cimport body_start
 from ext.client cimport (
-    AWAIT, DELIVER, DONE, ELB, ERROR, FETCH, HAPROXY, HASH, LOG, LOOKUP, PASS, RELAY, TUNNEL, WAIT,
+    AWAIT, DONE, ELB, ERROR, FETCH, HAPROXY, HASH, LOG, LOOKUP, PASS, RELAY, TUNNEL, WAIT,
     WAITING, WAIT_CONNECT, WAIT_SLOT)
 from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, SAY_CLOSE, SAY_KEEP_ALIVE, SAY_NOTHING,
@@ -241,7 +241,7 @@ cdef int step_log(Session s) except -1:
     return DONE
 
 
-# -- parts of steps ---------------------------------------------------------------------------------
+# -- parts of steps ------------------------------------------------------------------------------
 
 cdef inline void enter(Session s, Tier tier) noexcept:
     """Count a request into a tier; the entry tier has counted it in `receive`."""

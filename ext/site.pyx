@@ -1,8 +1,8 @@
 """What the connections of one worker share: loop, clock, scratch memory, free blocks, who is there.
 
-Ownership: scratch (`request`, `answer`, `out`) belongs to whoever runs, until it returns to the event
-loop or waits; a Block is owned by one session from `take_block` to `give_block`. `Site.first` is a
-list of all client connections, walked only when the worker drains.
+Ownership: scratch (`request`, `answer`, `out`) belongs to whoever runs, until it returns to the
+event loop or waits; a Block is owned by one session from `take_block` to `give_block`.
+`Site.first` is a list of all client connections, walked only when the worker drains.
 """
 import email.utils
 import time

@@ -115,7 +115,7 @@ cdef class Wheel:
         return 0
 
 
-# -- facade for tests -------------------------------------------------------------------------------
+# -- facade for tests ----------------------------------------------------------------------------
 
 cdef class Alarm(Timed):
     cdef object key

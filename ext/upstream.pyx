@@ -21,7 +21,6 @@ from collections import deque
 from ext.arena cimport (SC_CONNECTS, SC_CONNECT_ERRORS, SC_CONNECTIONS_OPEN, SC_CONNECTIONS_IDLE,
                         SC_IN_FLIGHT, SC_REUSES, TC_QUEUED, ServerSlot, edge_add32, edge_load32,
                         edge_store32, edge_fence)
-from ext.balance cimport PICK_NONE
 from ext.timers cimport now_ms
 
 cdef extern from "<sys/socket.h>" nogil:

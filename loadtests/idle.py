@@ -45,8 +45,9 @@ def count_open(connections: list[socket.socket]) -> int:
     """How many of them the other side has not closed; a measurement without them means nothing."""
     count = 0
     for connection in connections:
+        connection.setblocking(False)
         try:
-            connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            connection.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             count += 1
         except ConnectionError:

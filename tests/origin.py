@@ -110,7 +110,7 @@ DEFAULT: Steps = (answer(),)
 
 
 class Origin:
-    """Listens on a port of its own, or on `port`; `on_connect` is played before anything is read."""
+    """Listens on its own port or `port`; `on_connect` is played before anything is read."""
 
     def __init__(
         self, *script: Steps, default: Steps = DEFAULT, on_connect: Steps = (), port: int = 0

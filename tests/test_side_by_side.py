@@ -9,8 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from loadtests.idle import count_open, hold_idle_connections
 from loadtests.processes import Cpu, Running, WrkResult, parse_wrk
 from loadtests.side_by_side import BARS, Row, Sample, cpu_row, judge, report
+from tests.origin import Origin, answer
 
 WRK_REPORT = """Running 2s test @ http://127.0.0.1:1/
   1 threads and 64 connections
@@ -68,3 +70,25 @@ def test_running_measures_its_tree_and_ends_it(tmp_path: Path) -> None:
         assert len(members) == 2
     # The child's new parent may not have collected it yet.
     assert not any(m.is_running() and m.status() != psutil.STATUS_ZOMBIE for m in members)
+
+
+@pytest.mark.wire
+def test_idle_connections_are_held_and_counted() -> None:
+    with Origin() as origin, hold_idle_connections(origin.port, "/1k", 5) as held:
+        assert len(origin.requests) == 5
+        assert count_open(held) == 5
+        origin.close_connections()
+        held[0].setblocking(True)
+        assert held[0].recv(1) == b""
+        assert count_open(held[:1]) == 0
+
+
+@pytest.mark.wire
+def test_idle_connections_refuse_another_status() -> None:
+    failing = answer(status=b"503 x")
+    with (
+        Origin(default=[failing]) as origin,
+        pytest.raises(RuntimeError, match="503"),
+        hold_idle_connections(origin.port, "/1k", 1),
+    ):
+        pass

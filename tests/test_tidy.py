@@ -114,7 +114,7 @@ def cython_functions(source: Source) -> Iterator[tuple[str, int, int]]:
     """By indentation: a function lasts until code stands at or left of its own column."""
     if source.suffix != ".pyx":
         return
-    start = re.compile(r"^(\s*)(?:async )?(?:def|cdef|cpdef)\b[^=]*?(\w+)\s*\(")
+    start = re.compile(r"^(\s*)(?:async )?(?:def|cdef|cpdef)\b(?! class)[^=]*?(\w+)\s*\(")
     lines = source.lines
     for first, line in enumerate(lines):
         head = start.match(line)

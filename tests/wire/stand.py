@@ -1,0 +1,87 @@
+"""One edge for all tests of a module, since a start costs a second.
+
+    CONFIG = '''
+    haproxy: {listen: 127.0.0.1:$port}
+    nodes:
+      - {name: node1, web: 127.0.0.1:$node1}
+    '''
+
+    @pytest.fixture(scope="module")
+    def stand(tmp_path_factory):
+        with run_stand(CONFIG, tmp_path_factory.mktemp("edge")) as stand:
+            yield stand
+
+    def test_one(stand):
+        with stand.node([answer(b"1")]) as node, stand.client() as client:
+            ...
+
+Every `$name` in the text becomes a port; a name with `node` in front is a port that belongs to the
+tests, each of which puts its own origin there with `stand.node`. Between two tests connecting to it
+is refused, so health checks are off in these files (or the subject of the module). An origin that
+ends resets its connections: no test meets a kept connection of the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from string import Template
+
+from tests.harness import Client, Edge, free_port, run_edge
+from tests.loop_thread import bind_loopback
+from tests.origin import DEFAULT, Origin, Steps
+
+# What a worker that fails leaves on stderr: an exception in a callback, or its end.
+TROUBLE = ("Traceback", "Exception", "starting it again", "Assertion")
+
+
+class Stand:
+    """The running edge and its ports by their names in the configuration."""
+
+    def __init__(self, edge: Edge, ports: dict[str, int]) -> None:
+        self.edge = edge
+        self.ports = ports
+        self._lines_seen = 0
+
+    def node(
+        self,
+        *script: Steps,
+        name: str = "node1",
+        default: Steps = DEFAULT,
+        on_connect: Steps = (),
+    ) -> Origin:
+        """An origin on the port of that node."""
+        return Origin(*script, default=default, on_connect=on_connect, port=self.ports[name])
+
+    def client(self, name: str = "port", source: str = "") -> Client:
+        """A connection to that listener."""
+        return Client(self.ports[name], source)
+
+    def worker_pid(self) -> int:
+        """The process id of the first worker."""
+        return self.edge.workers()[0]
+
+    def check(self) -> None:
+        """Fails when edge has reported trouble since the last call."""
+        lines = self.edge.stderr[self._lines_seen :]
+        self._lines_seen += len(lines)
+        assert not any(word in line for line in lines for word in TROUBLE), "\n".join(lines)
+
+
+@contextmanager
+def run_stand(text: str, directory: Path, workers: int = 1) -> Iterator[Stand]:
+    """`edge run` on the text with real ports in it, ready."""
+    template = Template(text)
+    with ExitStack() as stack:
+        ports = {}
+        for name in template.get_identifiers():
+            if name.startswith("node"):
+                bound = stack.enter_context(bind_loopback())
+                ports[name] = bound.getsockname()[1]
+            else:
+                ports[name] = free_port()
+        edge = stack.enter_context(run_edge(template.substitute(ports), directory, workers))
+        stand = Stand(edge, ports)
+        yield stand
+        stand.check()
