@@ -286,7 +286,7 @@ cdef class Arena:
                 for tier in range(self.head.tiers):
                     connections += self.tier_cells(row, tier)[TC_CONNECTIONS_OPEN]
                 found.append({"row": row, "pid": self.row_head(row).pid,
-                              "started_at": self.row_head(row).started_at_ms / 1000,
+                              "started_at": self.row_head(row).started_at_ms / 1000.0,
                               "connections": connections})
         return found
 

@@ -184,6 +184,8 @@ cdef class RoundRobin(Balancer):
             c.position = self.now
         elif c.position < self.now - <int64_t>self.total:
             c.position = self.now              # was full for a whole round: no burst afterwards
+        elif c.position > self.now + <int64_t>self.total:
+            c.position = self.now + <int64_t>self.total    # stood in for others: no debt either
         c.position += self.total // c.weight
         c.remainder += self.total % c.weight
         if c.remainder >= c.weight:

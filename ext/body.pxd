@@ -1,7 +1,8 @@
 # A body under way, in either direction: how it comes in, and how it is framed going out.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 from posix.uio cimport iovec
-from ext.http1 cimport Chunked, Head
+from ext.chunked cimport Chunked
+from ext.http1 cimport Head
 
 cdef enum:
     PARTS_MAX = 5                  # head, size line, payload, CRLF, last chunk with trailers
@@ -22,6 +23,8 @@ cdef void body_start(BodyReader *body, int kind, int64_t length, uint32_t extens
                      uint32_t trailer_bytes_max) noexcept nogil
 cdef int body_take(BodyReader *body, char *p, uint32_t n, Head *trailers,
                    Piece *piece) noexcept nogil
+cdef bint chunks_incomplete(const char *p, uint32_t n, uint32_t extension_bytes_max,
+                            uint32_t trailer_bytes_max) noexcept nogil
 cdef int frame_chunk(Piece *piece, char *size_line, iovec *parts, int count) noexcept nogil
 cdef inline int add_part(iovec *parts, int count, const char *p, size_t n) noexcept nogil:
     """Append a part; the new count."""

@@ -7,8 +7,8 @@ extensions of the sender are not passed on (RFC 9112 §7.1.1 allows both). Nothi
 are gathered by iovec.
 """
 from ext.digits cimport write_hex
-from ext.http1 cimport (BODY_CHUNKED, BODY_LENGTH, BODY_UNTIL_CLOSE, CHUNK_DONE, CHUNK_TRAILERS,
-                        chunked_decode, chunked_start, parse_trailers)
+from ext.chunked cimport CHUNK_DONE, CHUNK_TRAILERS, chunked_decode, chunked_start
+from ext.http1 cimport BODY_CHUNKED, BODY_LENGTH, BODY_UNTIL_CLOSE, parse_trailers
 
 
 cdef void body_start(BodyReader *body, int kind, int64_t length, uint32_t extension_bytes_max,
@@ -55,6 +55,16 @@ cdef int body_take(BodyReader *body, char *p, uint32_t n, Head *trailers,
     else:
         piece.last = True
     return 0
+
+
+cdef bint chunks_incomplete(const char *p, uint32_t n, uint32_t extension_bytes_max,
+                            uint32_t trailer_bytes_max) noexcept nogil:
+    """Is `p` the valid beginning of a chunked body without its last chunk? Changes nothing."""
+    cdef Chunked chunks
+    cdef int rc
+    chunked_start(&chunks, extension_bytes_max, trailer_bytes_max)
+    rc = chunked_decode(&chunks, <char *>p, n, NULL, NULL)
+    return rc >= 0 and chunks.state < CHUNK_TRAILERS
 
 
 cdef int frame_chunk(Piece *piece, char *size_line, iovec *parts, int count) noexcept nogil:

@@ -20,6 +20,9 @@ cdef enum Phase:
     TUNNEL                         # after 101
     LINGER                         # answered and closing: what still arrives is dropped
 
+cdef enum Hold:
+    HOLD_NONE, HOLD_ON, HOLD_OVER
+
 cdef enum Wait:
     WAIT_SLOT, WAIT_TURN, WAIT_CONNECT
 
@@ -31,6 +34,7 @@ cdef class Client(Member):
     cdef uint8_t wait              # Wait
     cdef bint in_use               # use() is running: no other request starts inside it
     cdef bint head_timed           # the deadline of the head being read is set
+    cdef uint8_t chunks_wait       # Hold: of a chunked body whose end may be about to come
     cdef bint ended                # FIN seen
     cdef uint8_t address_size
     cdef char address[46]          # as text; INET6_ADDRSTRLEN
@@ -76,6 +80,7 @@ cdef class Client(Member):
     cdef int run(self, int step) except -1
     cdef int resume_at(self, int step) except -1
     cdef int after(self) except -1
+    cdef int next_request(self) except -1
     cdef int log(self) except -1   # the row `log`, for ends outside of the table
     cdef int arm(self, uint32_t ms) noexcept
     cdef int fail_with(self, int status, Tier tier) noexcept
@@ -83,6 +88,7 @@ cdef class Client(Member):
     # request flow
     cdef uint32_t use(self, char *p, uint32_t n) except? 0xFFFFFFFF
     cdef int use_kept(self) except -1
+    cdef bint hold_chunks(self, const char *p, uint32_t n) noexcept
     cdef int send_part(self, bint with_head) except -1
     cdef void hold(self, iovec *parts, int count) noexcept
     cdef int bad_body(self, int reason, bint unsent) except -1

@@ -25,12 +25,13 @@ from ext.arena cimport (
     SC_BYTES_IN, SC_BYTES_OUT, SC_CLIENT_ABORTS, SC_REDISPATCHES, SC_RESPONSE_ERRORS, SC_RETRIES,
     SC_SERVER_ABORTS)
 from ext.balance cimport hash_bytes
-from ext.body cimport FRAME_BYTES, PARTS_MAX, add_part, body_take, frame_chunk
+from ext.body cimport FRAME_BYTES, PARTS_MAX, add_part, body_take, chunks_incomplete, frame_chunk
 from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_NONE, SAY_NOTHING, Text, build_response, build_trailers,
     response_room, trailers_room)
 from ext.http1 cimport (
-    BODY_CHUNKED, BODY_UNTIL_CLOSE, H_UPGRADE, Head, parse_request_head, parse_response_head)
+    BODY_CHUNKED, BODY_UNTIL_CLOSE, H_EXPECT_CONTINUE, H_UPGRADE, Head, parse_request_head,
+    parse_response_head)
 from ext.limits cimport INTERIM_MAX, LINGER_MS, PIPELINE_BYTES_MAX, Refused, TRIED_NONE
 from ext.limits import REFUSED_STATUS
 from ext.stream cimport drop_front, keep, release
@@ -40,6 +41,8 @@ from ext.upstream cimport Failure, TIER_CDN, TIER_ELB, may_retry
 cdef enum:
     DRAIN_IDLE_MS = 1000           # an idle connection's last chance to send, when draining
     TURN_AROUND_MS = 1000          # HAProxy's pause before the same server is tried again
+    HOLD_MS = 50                   # longest wait for the end of a small chunked body
+    HOLD_BYTES = 8192              # a larger one is streamed at once
 
 
 cdef class Client(Member):
@@ -163,18 +166,26 @@ cdef class Client(Member):
         self.interims = 0
         if self.lost or self.phase == LINGER:
             return 0
-        if self.close_after or self.closing or self.broken:
+        # What is left of a request that was answered early must never be read as the next one.
+        if self.close_after or self.closing or self.broken or not self.request_done:
             return self.linger()
         self.phase = IDLE
         self.head_timed = False
         self.arm(DRAIN_IDLE_MS if self.site.draining else self.entry.tier.keep_alive_ms)
-        if self.in_use:
+        return 0 if self.in_use else self.next_request()
+
+    cdef int next_request(self) except -1:
+        """Go on with what the client has sent meanwhile. Not while it does not read: answers must
+        not pile up here."""
+        if self.blocked:
+            self.arm(self.entry.tier.client_ms)
+            return self.pause()
+        self.use_kept()
+        if self.phase != IDLE:
             return 0
-        if self.kept.size:
-            self.use_kept()
-        if self.phase == IDLE and self.ended:
+        if self.ended:
             return self.close()
-        return self.resume()
+        return 0 if self.blocked else self.resume()
 
     # -- from the client -----------------------------------------------------------------------
 
@@ -194,7 +205,8 @@ cdef class Client(Member):
                 keep(&self.kept, p + used, n - used)
         if self.phase == TUNNEL:
             return self.tunnel_in(NULL, 0)
-        if self.kept.size and (self.phase == WAITING or self.kept.size > PIPELINE_BYTES_MAX):
+        if self.kept.size and (self.phase == WAITING or self.blocked or (
+                self.phase != IDLE and self.kept.size > PIPELINE_BYTES_MAX)):
             self.pause()
         return 0
 
@@ -213,6 +225,8 @@ cdef class Client(Member):
         self.in_use = True
         while at < n and not self.closing and not self.lost and self.phase != LINGER:
             if self.phase == IDLE:
+                if self.blocked:
+                    break
                 rc = parse_request_head(p + at, n - at, &self.entry.tier.request_limits,
                                         &self.site.request)
                 if rc == 0:
@@ -222,6 +236,9 @@ cdef class Client(Member):
                     break
                 if rc < 0:
                     self.refuse(-rc)
+                    break
+                if self.site.request.body == BODY_CHUNKED and self.hold_chunks(p + at + rc,
+                                                                               n - at - rc):
                     break
                 at += rc
             elif self.request_done or (self.phase != AWAIT and self.phase != RELAY):
@@ -243,6 +260,20 @@ cdef class Client(Member):
         self.part_used = 0
         self.in_use = False
         return at if self.phase != LINGER else n
+
+    cdef bint hold_chunks(self, const char *p, uint32_t n) noexcept:
+        """Wait a moment for the rest of a small chunked body, so that a server sees nothing of a
+        request whose framing turns out to be bad. Streams go on after HOLD_MS or HOLD_BYTES."""
+        if (self.chunks_wait == HOLD_OVER or n > HOLD_BYTES
+                or self.site.request.flags & H_EXPECT_CONTINUE
+                or not chunks_incomplete(p, n, self.entry.tier.extension_bytes_max,
+                                         self.entry.tier.trailer_bytes_max)):
+            self.chunks_wait = HOLD_NONE
+            return False
+        if self.chunks_wait == HOLD_NONE:
+            self.chunks_wait = HOLD_ON
+            self.arm(HOLD_MS)
+        return True
 
     cdef int refuse(self, int reason) except -1:
         """Answer a head that was not accepted, and close. No step has run."""
@@ -277,6 +308,9 @@ cdef class Client(Member):
         return 0
 
     cdef int on_writable(self) except -1:
+        if self.phase == IDLE:
+            self.arm(self.entry.tier.keep_alive_ms)
+            return self.next_request()
         if self.node is not None and (self.phase == RELAY or self.phase == TUNNEL):
             self.arm(self.entry.between_ms if self.phase == RELAY
                      else self.server.tier.tunnel_ms)
@@ -678,6 +712,11 @@ cdef class Client(Member):
     cdef int on_timer(self) except -1:
         cdef Tier tier = self.entry.tier
         if self.phase == IDLE:
+            if self.chunks_wait == HOLD_ON:
+                self.chunks_wait = HOLD_OVER
+                return self.use_kept()
+            if self.blocked:                   # the client does not read
+                return self.reset()
             if self.kept.size:                 # a head that takes too long
                 tier.cells[TC_REQUEST_ERRORS] += 1
                 tier.cells[TC_REQUESTS] += 1
@@ -702,7 +741,7 @@ cdef class Client(Member):
             return self.resume_at(ERROR)
         if self.blocked:                       # the client does not read
             self.leave()
-            return self.abort()
+            return self.reset()
         return self.cut()
 
     cdef int waited_out(self) except -1:

@@ -1,6 +1,6 @@
-# HTTP/1 message heads and chunked bodies as C data. All positions are offsets from the first byte
+# HTTP/1 message heads as C data. All positions are offsets from the first byte
 # of the head, so a head may move (be copied) after parsing. Nothing here touches Python.
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, int64_t
 from ext.limits cimport FIELDS_MAX
 
 cdef enum Parsed:
@@ -53,26 +53,10 @@ cdef struct HeadLimits:
     uint32_t header_bytes
     uint32_t header_count
 
-cdef enum ChunkState:
-    CHUNK_SIZE_FIRST, CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR,
-    CHUNK_DATA_LF, CHUNK_TRAILERS, CHUNK_DONE
-
-cdef struct Chunked:               # decoder state between reads
-    uint64_t left                  # of the current chunk
-    uint32_t extension_bytes       # so far in this message
-    uint32_t extension_bytes_max
-    uint32_t trailer_bytes_max
-    uint8_t state                  # ChunkState
-    uint8_t digits
-
 cdef int parse_request_head(const char *p, uint32_t size, const HeadLimits *limits,
                             Head *head) noexcept nogil
 cdef int parse_response_head(const char *p, uint32_t size, const HeadLimits *limits,
                              int request_method, Head *head) noexcept nogil
-cdef void chunked_start(Chunked *c, uint32_t extension_bytes_max,
-                        uint32_t trailer_bytes_max) noexcept nogil
-cdef int chunked_decode(Chunked *c, char *p, uint32_t size, char **payload,
-                        uint32_t *payload_size) noexcept nogil
 cdef int parse_trailers(const char *p, uint32_t size, uint32_t bytes_max,
                         Head *head) noexcept nogil
 cdef int method_number(const char *p, uint32_t size) noexcept nogil

@@ -1,4 +1,4 @@
-"""HTTP/1.0 and 1.1 message heads and chunked bodies, parsed strictly (RFC 9112).
+"""HTTP/1.0 and 1.1 message heads and trailers, parsed strictly (RFC 9112).
 
 Theory. A head is scanned once, left to right, with one table load per byte; positions are kept as
 offsets, nothing is copied. Whatever two parsers could read differently is refused, never repaired:
@@ -6,16 +6,15 @@ the caller answers 400 (502 for a node's answer) and closes. A head is judged on
 complete, except that a limit is reported as soon as it is passed, and a byte that can never
 become valid as soon as it is seen.
 
-Chunked bodies are decoded in place: the payload of one read is moved together, so that it can be
-sent on as one chunk of our own. Trailers are left for `parse_trailers`.
-
 Called by: session (requests), upstream (answers), tests through the classes at the end.
 """
-from libc.string cimport memmove
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp
 
+from ext.chunked cimport CHUNK_DONE, CHUNK_TRAILERS, Chunked, chunked_decode, chunked_start
 from ext.headers cimport (known_field, same_name, Known, HOP_BY_HOP, PROTECTED, NOT_IN_TRAILER,
                           HeaderId)
-from ext.limits cimport (Refused, METHOD_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, FIELDS_MAX)
+from ext.limits cimport FIELDS_MAX, METHOD_BYTES_MAX, Refused
 from ext.limits import REFUSED_STATUS, Refused as RefusedEnum
 
 cdef enum ByteClass:
@@ -26,7 +25,6 @@ cdef enum ByteClass:
     HEX = 16
 
 cdef unsigned char kind[256]
-cdef signed char hex_value[256]
 
 
 cdef int fill_classes() except -1:
@@ -43,9 +41,7 @@ cdef int fill_classes() except -1:
             kind[c] |= TARGET
         if ascii_ and (text.isalnum() or text in "-._~!$&'()*+,;=%"):
             kind[c] |= HOSTCHAR
-        hex_value[c] = -1
         if ascii_ and text in "0123456789abcdefABCDEF":
-            hex_value[c] = int(text, 16)
             kind[c] |= HEX
     return 0
 
@@ -60,30 +56,27 @@ cdef inline bint is_digit(unsigned char c) noexcept nogil:
 cdef int method_number(const char *p, uint32_t size) noexcept nogil:
     """Method of a token; methods are case-sensitive (RFC 9110 §9.1)."""
     if size == 3:
-        if p[0] == b'G' and p[1] == b'E' and p[2] == b'T':
+        if memcmp(p, b"GET", 3) == 0:
             return M_GET
-        if p[0] == b'P' and p[1] == b'U' and p[2] == b'T':
+        if memcmp(p, b"PUT", 3) == 0:
             return M_PUT
     elif size == 4:
-        if p[0] == b'P' and p[1] == b'O' and p[2] == b'S' and p[3] == b'T':
+        if memcmp(p, b"POST", 4) == 0:
             return M_POST
-        if p[0] == b'H' and p[1] == b'E' and p[2] == b'A' and p[3] == b'D':
+        if memcmp(p, b"HEAD", 4) == 0:
             return M_HEAD
     elif size == 5:
-        if p[0] == b'P' and p[1] == b'A' and p[2] == b'T' and p[3] == b'C' and p[4] == b'H':
+        if memcmp(p, b"PATCH", 5) == 0:
             return M_PATCH
-        if p[0] == b'T' and p[1] == b'R' and p[2] == b'A' and p[3] == b'C' and p[4] == b'E':
+        if memcmp(p, b"TRACE", 5) == 0:
             return M_TRACE
     elif size == 6:
-        if (p[0] == b'D' and p[1] == b'E' and p[2] == b'L' and p[3] == b'E' and p[4] == b'T'
-                and p[5] == b'E'):
+        if memcmp(p, b"DELETE", 6) == 0:
             return M_DELETE
     elif size == 7:
-        if (p[0] == b'O' and p[1] == b'P' and p[2] == b'T' and p[3] == b'I' and p[4] == b'O'
-                and p[5] == b'N' and p[6] == b'S'):
+        if memcmp(p, b"OPTIONS", 7) == 0:
             return M_OPTIONS
-        if (p[0] == b'C' and p[1] == b'O' and p[2] == b'N' and p[3] == b'N' and p[4] == b'E'
-                and p[5] == b'C' and p[6] == b'T'):
+        if memcmp(p, b"CONNECT", 7) == 0:
             return M_CONNECT
     return M_OTHER
 
@@ -161,10 +154,14 @@ cdef int absolute_form(const char *p, Head *head) noexcept nogil:
 cdef int check_target(const char *p, Head *head) noexcept nogil:
     """The four request-target forms (RFC 9112 §3.2)."""
     cdef char first = p[head.target]
+    cdef uint32_t at
     if head.method == M_CONNECT:
-        if (check_host(p + head.target, head.target_size) < 0
-                or not is_digit(p[head.target + head.target_size - 1])):
-            return -<int>Refused.BAD_TARGET    # authority-form has a port (RFC 9112 §3.2.3)
+        at = head.target + head.target_size    # authority-form has a port (RFC 9112 §3.2.3)
+        while is_digit(p[at - 1]):
+            at -= 1
+        if (check_host(p + head.target, head.target_size) < 0 or p[at - 1] != b':'
+                or at == head.target + head.target_size):
+            return -<int>Refused.BAD_TARGET
     elif first == b'/':
         head.path = head.target
         head.path_size = head.target_size
@@ -547,108 +544,7 @@ cdef int parse_response_head(const char *p, uint32_t size, const HeadLimits *lim
     return at
 
 
-# -- chunked -------------------------------------------------------------------------------------
-
-cdef void chunked_start(Chunked *c, uint32_t extension_bytes_max,
-                        uint32_t trailer_bytes_max) noexcept nogil:
-    c.left = 0
-    c.extension_bytes = 0
-    c.extension_bytes_max = extension_bytes_max
-    c.trailer_bytes_max = trailer_bytes_max
-    c.state = CHUNK_SIZE_FIRST
-    c.digits = 0
-
-
-cdef inline int chunk_size_byte(Chunked *c, unsigned char b) noexcept nogil:
-    """One byte of `chunk-size [chunk-ext] CR`: 0 or a minus reason (RFC 9112 §7.1)."""
-    if hex_value[b] >= 0:
-        c.digits += 1
-        if c.digits > CHUNK_SIZE_DIGITS_MAX or c.left >> 59:
-            return -<int>Refused.BAD_CHUNK_SIZE
-        c.left = (c.left << 4) | <uint64_t>hex_value[b]
-        c.state = CHUNK_SIZE
-    elif c.state == CHUNK_SIZE_FIRST:
-        return -<int>Refused.BAD_CHUNK_SIZE
-    elif b == b'\r':
-        c.state = CHUNK_SIZE_LF
-    elif b == b';':
-        c.state = CHUNK_EXTENSION
-        c.extension_bytes += 1
-        if c.extension_bytes > c.extension_bytes_max:
-            return -<int>Refused.CHUNK_EXTENSION_TOO_LONG
-    else:
-        return -<int>Refused.BAD_CHUNK_SIZE
-    return 0
-
-
-cdef inline int chunk_extension_byte(Chunked *c, unsigned char b) noexcept nogil:
-    if b == b'\r':
-        c.state = CHUNK_SIZE_LF
-    elif kind[b] & VALUE:
-        c.extension_bytes += 1
-        if c.extension_bytes > c.extension_bytes_max:
-            return -<int>Refused.CHUNK_EXTENSION_TOO_LONG
-    else:
-        return -<int>Refused.BAD_CHUNK_SIZE
-    return 0
-
-
-cdef int chunked_decode(Chunked *c, char *p, uint32_t size, char **payload,
-                        uint32_t *payload_size) noexcept nogil:
-    """Decode in place what is in `p`: bytes consumed (maybe 0), or a minus reason.
-
-    `payload` points into `p` (borrowed until the buffer changes): later chunks are moved up to
-    the first. Stops before the trailer section with state CHUNK_TRAILERS; the caller goes on
-    with parse_trailers and then sets CHUNK_DONE.
-    """
-    cdef uint32_t at = 0, n, filled = 0
-    cdef char *begin = NULL
-    cdef unsigned char b
-    cdef int rc
-    payload[0] = p
-    payload_size[0] = 0
-    while at < size and c.state < CHUNK_TRAILERS:
-        if c.state == CHUNK_DATA:
-            n = size - at
-            if <uint64_t>n > c.left:
-                n = <uint32_t>c.left
-            if begin == NULL:
-                begin = p + at
-                payload[0] = begin
-            elif begin + filled != p + at:
-                memmove(begin + filled, p + at, n)
-            filled += n
-            at += n
-            c.left -= n
-            if c.left == 0:
-                c.state = CHUNK_DATA_CR
-            continue
-        b = p[at]
-        at += 1
-        if c.state <= CHUNK_SIZE:
-            rc = chunk_size_byte(c, b)
-            if rc < 0:
-                return rc
-        elif c.state == CHUNK_EXTENSION:
-            rc = chunk_extension_byte(c, b)
-            if rc < 0:
-                return rc
-        elif c.state == CHUNK_SIZE_LF:
-            if b != b'\n':
-                return -<int>Refused.BAD_CHUNK_SIZE
-            c.digits = 0
-            c.state = CHUNK_DATA if c.left else CHUNK_TRAILERS
-        elif c.state == CHUNK_DATA_CR:
-            if b != b'\r':
-                return -<int>Refused.BAD_CHUNK_END
-            c.state = CHUNK_DATA_LF
-        else:
-            if b != b'\n':
-                return -<int>Refused.BAD_CHUNK_END
-            c.state = CHUNK_SIZE_FIRST
-    payload_size[0] = filled
-    return at
-
+# -- trailers --------------------------------------------------------------------------------------
 
 cdef int parse_trailers(const char *p, uint32_t size, uint32_t bytes_max,
                         Head *head) noexcept nogil:

@@ -16,7 +16,7 @@ cpdef enum Limit:
     TRIED_NONE = 65535             # in that list: an attempt that excludes no server
     LINGER_MS = 2000               # after a refusal: read and drop so that the answer is not reset
     TICK_MS = 20                   # timer wheel resolution; timeouts are late by at most one tick
-    TEXT_BYTES_MAX = 64            # names of servers and tiers in the arena
+    TEXT_BYTES_MAX = 160           # names in the arena: haproxy@ + 63 + / + 63 and a NUL
     SERVERS_MAX = 4096             # server slots in the arena (1,000 servers x 3 tiers + reserve)
     TIERS_MAX = 128                # tier slots: cdn + elb + one haproxy per VM
     ROWS_MAX = 128                 # counter rows: 32 workers x (running + draining generations)

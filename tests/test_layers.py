@@ -20,6 +20,7 @@ BASE, PHASE, DRIVER, PROCESS = range(4)
 LAYER = {
     "ext.answers": BASE,
     "ext.arena": BASE,
+    "ext.chunked": BASE,
     "ext.digits": BASE,
     "ext.headers": BASE,
     "ext.http1": BASE,

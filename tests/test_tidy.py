@@ -45,13 +45,15 @@ ALLOWED_CALLS = {
     ("edge/clock.py", "time.time"),  # the one place
     ("edge/cli.py", "print"),  # talks to people
     ("edge/console.py", "print"),  # talks to people
-    ("edge/demo/guide.py", "print"),  # talks to people
+    ("edge/demo/run.py", "print"),  # talks to people
+    ("edge/demo/shop.py", "print"),  # a program of its own
 }
 # Where a foreign error of any kind must not end the process; everything else names its errors.
 BROAD_EXCEPTS_MAX: dict[str, int] = {}
 
-NUMBERED_TODO = re.compile(r"TODO\(#\d+\): \S")
-UNFINISHED = re.compile(r"#.*\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
+LATER, BROKEN = "TO" + "DO", "FIX" + "ME"  # spelled so that this file keeps its own rule
+NUMBERED_LATER = re.compile(LATER + r"\(#\d+\): \S")
+UNFINISHED = re.compile(rf"#.*\b({LATER}|{BROKEN}|XX" + r"X|HA" + r"CK)\b")
 BROAD_EXCEPT = re.compile(r"^\s*except(\s+\(?.*\b(Base)?Exception\b.*)?\s*:")
 CODE_IN_COMMENT = re.compile(
     r"^\s*# ?(return\b [\w.]+\(.*\)|(if|elif|for|while) .*:|else:|(cdef|cpdef|def) .*\(.*|"
@@ -155,7 +157,7 @@ def broad_excepts(source: Source) -> Iterator[str]:
 
 def unfinished_work(source: Source) -> Iterator[str]:
     for number, line in enumerate(source.lines, 1):
-        if UNFINISHED.search(line) and not NUMBERED_TODO.search(line):
+        if UNFINISHED.search(line) and not NUMBERED_LATER.search(line):
             yield f"{source.name}:{number}: finish it, or `TODO(#number): what`"
 
 
@@ -233,8 +235,8 @@ LONG_BODY = "    pass\n" * FUNCTION_LINES_MAX
             "try:\n    f()\nexcept (OSError, BaseException) as e:\n    g()",
         ),
         (broad_excepts, "ext/x.pyx", "try:\n    f()\nexcept:\n    g()"),
-        (unfinished_work, "edge/x.py", "# TODO later"),
-        (unfinished_work, "edge/x.py", "# FIXME(#1): no such form"),
+        (unfinished_work, "edge/x.py", f"# {LATER} what is left"),
+        (unfinished_work, "edge/x.py", f"# {BROKEN}(#1): no such form"),
         (commented_out_code, "ext/x.pyx", "    # if length > 3:"),
         (commented_out_code, "ext/x.pyx", "# value = parse(text)"),
         (module_heads, "edge/x.py", "import os"),
@@ -252,7 +254,7 @@ def test_rules_find(rule: Callable[[Source], Iterator[str]], name: str, text: st
         (banned_calls, "edge/clock.py", "import time\ntime.monotonic()"),
         (broad_excepts, "edge/x.py", "try:\n    f()\nexcept OSError:\n    g()"),
         (broad_excepts, "ext/x.pyx", "cdef int f() except -1:\n    pass"),
-        (unfinished_work, "edge/x.py", "# TODO(#12): what is left"),
+        (unfinished_work, "edge/x.py", f"# {LATER}(#12): what is left"),
         (commented_out_code, "ext/x.pyx", "# the length is checked before"),
         (module_heads, "edge/x.py", '"""What for."""\nimport os'),
     ],
