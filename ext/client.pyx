@@ -16,7 +16,7 @@ request, whichever way it ends (`after`, `leave`, `cut`, `tunnel_end`).
 Ownership: the block and `kept` are ours; `part` and `got` are borrowed from the read while use() or
 on_answer() runs; `node.exchange` and `node` refer to each other and are cut together in `let_go`.
 """
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 from ext.answers import build_answer
 from ext.arena cimport (
@@ -198,7 +198,10 @@ cdef class Client(Member):
             return self.tunnel_in(p, n)
         if self.kept.size:
             keep(&self.kept, p, n)
-            self.use_kept()
+            # A head that comes in drips is parsed again at line ends only.
+            if (self.phase != IDLE or self.chunks_wait or memchr(p, b'\n', n) != NULL
+                    or self.kept.size > self.entry.tier.request_limits.request_line_bytes):
+                self.use_kept()
         else:
             used = self.use(p, n)
             if used < n and not self.lost and self.phase != LINGER:
@@ -600,7 +603,8 @@ cdef class Client(Member):
         """Send what is at hand of the answer: the head from scratch if any, then body bytes.
 
         Sets answer_done at the end of the answer. Bytes behind the end are not used, and their
-        connection is not kept.
+        connection is not kept. Answers 1, and sends nothing, if the body that came with the
+        head breaks the rules.
         """
         cdef iovec parts[PARTS_MAX]
         cdef char size_line[FRAME_BYTES]
@@ -612,7 +616,8 @@ cdef class Client(Member):
         if body_take(&self.answer_body, self.got + self.got_used, self.got_size - self.got_used,
                      &self.site.trailers, &piece) < 0:
             self.got_used = self.got_size
-            self.send(parts, count)
+            if head_size:                      # the client has seen nothing: not too late
+                return 1
             return self.cut()
         self.got_used += piece.used
         self.answer_done = piece.last

@@ -14,7 +14,7 @@ from libc.string cimport memcmp
 from ext.chunked cimport CHUNK_DONE, CHUNK_TRAILERS, Chunked, chunked_decode, chunked_start
 from ext.headers cimport (known_field, same_name, Known, HOP_BY_HOP, PROTECTED, NOT_IN_TRAILER,
                           HeaderId)
-from ext.limits cimport FIELDS_MAX, METHOD_BYTES_MAX, Refused
+from ext.limits cimport CONNECTION_OPTIONS_MAX, FIELDS_MAX, METHOD_BYTES_MAX, Refused
 from ext.limits import REFUSED_STATUS, Refused as RefusedEnum
 
 cdef enum ByteClass:
@@ -371,7 +371,8 @@ cdef void name_hop_by_hop(const char *p, const char *option, uint32_t size,
             field.flags |= HOP_BY_HOP
 
 
-cdef int connection_options(const char *p, const Field *field, Head *head) noexcept nogil:
+cdef int connection_options(const char *p, const Field *field, Head *head,
+                            uint32_t *named) noexcept nogil:
     """Read one Connection field: a comma list of tokens (RFC 9110 §7.6.1)."""
     cdef uint32_t at = field.value, end = field.value + field.value_size, mark, size
     while at < end:
@@ -391,6 +392,9 @@ cdef int connection_options(const char *p, const Field *field, Head *head) noexc
         elif size == 7 and same_name(p + mark, b"upgrade", 7):
             head.flags |= H_UPGRADE
         else:
+            named[0] += 1
+            if named[0] > CONNECTION_OPTIONS_MAX:
+                return -<int>Refused.BAD_CONNECTION
             name_hop_by_hop(p, p + mark, size, head)
         while at < end and (p[at] == b' ' or p[at] == b'\t'):
             at += 1
@@ -401,7 +405,7 @@ cdef int connection_options(const char *p, const Field *field, Head *head) noexc
 
 cdef int read_framing(const char *p, Head *head) noexcept nogil:
     """Content-Length, Transfer-Encoding, Connection, Upgrade, TE (RFC 9112 §6)."""
-    cdef uint32_t i
+    cdef uint32_t i, named = 0
     cdef int rc
     cdef Field *field
     cdef bint encoded = False
@@ -423,7 +427,7 @@ cdef int read_framing(const char *p, Head *head) noexcept nogil:
             encoded = True
             head.flags |= H_CHUNKED
         elif field.id == HeaderId.CONNECTION:
-            rc = connection_options(p, field, head)
+            rc = connection_options(p, field, head, &named)
             if rc < 0:
                 return rc
         elif field.id == HeaderId.UPGRADE:

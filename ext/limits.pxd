@@ -9,6 +9,7 @@ cpdef enum Limit:
     HEAD_GROWTH_BYTES = 2048       # what our own fields may add to a forwarded head
     FIELDS_MAX = 256               # upper bound of the configurable field count
     METHOD_BYTES_MAX = 32          # longest registered method is 17 bytes (UPDATEREDIRECTREF)
+    CONNECTION_OPTIONS_MAX = 32    # options that name fields: each is compared with every field
     CHUNK_SIZE_DIGITS_MAX = 16     # 64-bit sizes; more digits are refused, never wrapped
     INTERIM_MAX = 16               # 1xx answers before one final answer of a node
     PIPELINE_BYTES_MAX = 65536     # unread pipelined bytes kept before reading pauses

@@ -2,7 +2,7 @@
 
     receive -> hash -> lookup -> pass -> elb -> haproxy -> fetch -> deliver -> log
                                           ^--- retry ------|
-    receive | pass | elb | haproxy | fetch -> error -> log
+    receive | pass | elb | haproxy | fetch | deliver -> error -> log
 
 The rows carry the names of Fastly's state machine and of the tiers, because customers' VCL will run
 in them; `lookup` sends every request to `pass` until the cdn tier has its cache. A tier that a
@@ -18,7 +18,7 @@ Reading order: this file, client.pyx, upstream.pyx, balance.pyx, http1.pyx, forw
 """
 from ext.answers import build_answer
 from ext.arena cimport (
-    SC_1XX, SC_REQUESTS, TC_1XX, TC_IN_FLIGHT, TC_LATENCY_0, TC_LATENCY_SUM_US, TC_NO_SERVER,
+    SC_1XX, SC_REQUESTS, SC_RESPONSE_ERRORS, TC_1XX, TC_IN_FLIGHT, TC_LATENCY_0, TC_LATENCY_SUM_US, TC_NO_SERVER,
     TC_REQUESTS, TC_REQUEST_ERRORS, latency_bucket)
 from ext.balance cimport PICK_NONE, hash_bytes
 from ext.body cimport body_start
@@ -201,7 +201,11 @@ cdef int step_deliver(Session s) except -1:
     size = build_response(h, s.entry.recipe, s.answer_framing, say, &date,
                           s.site.scratch(response_room(h, s.entry.recipe)))
     s.phase = RELAY
-    s.relay(size)
+    if s.relay(size):
+        s.server.cells[SC_RESPONSE_ERRORS] += 1
+        s.node_keeps = False
+        s.close_after = not s.keep_alive
+        return s.fail_with(502, s.server.tier)
     if h.status == 101:
         return open_tunnel(s)
     # `cut` inside relay has logged already: then the phase is LINGER.

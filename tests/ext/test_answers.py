@@ -11,7 +11,7 @@ KINDS = (CDN, ELB, HAPROXY)
 # Every status that a tier answers by itself.
 STATUSES = sorted({*REFUSED_STATUS.values(), 405, 408, 500, 502, 503, 504})
 
-# Lengths of the pages that are compiled into HAProxy 2.6.12; 414 and 431 are answered by newer ones.
+# Lengths of the pages that are compiled into HAProxy 2.6.12; it has none for 414 and 431.
 HAPROXY_BODY_BYTES = {
     400: 90, 403: 93, 405: 146, 408: 110, 413: 106, 500: 97, 502: 107, 503: 107, 504: 92,
 }  # fmt: skip
@@ -64,8 +64,14 @@ def test_haproxys_body_lengths(status: int, size: int) -> None:
     assert (len(body), head.content_length) == (size, size)
 
 
-@pytest.mark.parametrize(("status", "title"), [(502, b"Bad Gateway"), (504, b"Gateway Time-out"),
-                                               (503, b"Service Temporarily Unavailable")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        (502, b"Bad Gateway"),
+        (503, b"Service Temporarily Unavailable"),
+        (504, b"Gateway Time-out"),
+    ],
+)
 def test_elbs_page_is_an_albs(status: int, title: bytes) -> None:
     answer = build_answer(ELB, status, close=False)
     code = b"%d" % status

@@ -17,6 +17,7 @@ from tests.ext.arena_memory import ARENA_BYTES, SERVER_CELLS, TIER_CELLS, ArenaM
 
 ROOT = Path(__file__).parents[2]
 TIER_GAUGES = {"connections_open", "in_flight", "queued"}
+ROOM = int(Limit.TEXT_BYTES_MAX)  # of a name, its NUL included
 SERVER_GAUGES = {"in_flight", "connections_open", "connections_idle"}
 
 
@@ -121,16 +122,16 @@ def test_servers_and_tiers_are_named_apart(arena: Arena) -> None:
 
 
 @pytest.mark.parametrize("kind", ["server", "tier"])
-@pytest.mark.parametrize("name", ["", "n" * 64, "é" * 32], ids=["empty", "64 bytes", "bytes count"])
+@pytest.mark.parametrize("name", ["", "n" * ROOM, "é" * (ROOM // 2)], ids=["empty", "long", "bytes"])
 def test_name_that_does_not_fit_is_refused(arena: Arena, kind: str, name: str) -> None:
-    with pytest.raises(ValueError, match="must have 1 to 63 bytes"):
+    with pytest.raises(ValueError, match=f"must have 1 to {ROOM - 1} bytes"):
         getattr(arena, f"{kind}_slot")(name)
     assert getattr(arena, f"{kind}_names")() == {}
 
 
 @pytest.mark.parametrize("kind", ["server", "tier"])
 def test_longest_name_is_kept_whole(arena: Arena, kind: str) -> None:
-    longest = ["n" * 63, "é" * 31]
+    longest = ["n" * (ROOM - 1), "é" * (ROOM // 2 - 1)]
     for name in longest:
         getattr(arena, f"{kind}_slot")(name)
     assert list(getattr(arena, f"{kind}_names")()) == longest

@@ -148,9 +148,7 @@ def test_unusable_server_gets_nothing_until_it_is_back(
     arena.set_server(farm.slots[1], **change)  # type: ignore[arg-type]
     assert {farm.pick(key) for key in keys} == {0, 2}
     assert farm.balancer.usable == 2
-    arena.set_server(
-        farm.slots[1], state=ServerState.UP, admin=AdminState.READY, weight=1
-    )
+    arena.set_server(farm.slots[1], state=ServerState.UP, admin=AdminState.READY, weight=1)
     assert {farm.pick(key) for key in keys} == {0, 1, 2}
     assert farm.balancer.usable == 3
 

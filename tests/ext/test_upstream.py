@@ -248,9 +248,7 @@ def test_fin_on_an_idle_connection_ends_it(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
-def test_lost_connections_leave_the_list_in_any_order(
-    arena: Arena, order: tuple[int, ...]
-) -> None:
+def test_lost_connections_leave_the_list_in_any_order(arena: Arena, order: tuple[int, ...]) -> None:
     pool = Pool(arena, idle_max=3)
     for _ in order:
         pool.connect()

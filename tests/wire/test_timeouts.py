@@ -6,6 +6,7 @@ deadlines in the file are short; a hang ends in the test client's own deadline.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
@@ -212,13 +213,18 @@ def test_reset_in_the_answer_aborts_the_node_request(stand: Stand) -> None:
 
 def test_client_that_does_not_read_is_let_go(stand: Stand) -> None:
     """After `client` without progress the connection is cut, and the node's with it."""
-    large = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"
-    with stand.node([large, *[b"x" * 100_000] * 1000]) as node, stand.client() as client:
+    size = 100_000_000
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    pieces = [b"x" * 100_000] * (size // 100_000)
+    with stand.node([large, *pieces]) as node, stand.client() as client:
         client.send(GET)
         node.wait_requests(1)
         assert node.wait_closed(0).closed_by_peer
-        with pytest.raises(ConnectionResetError):
-            client.read_to_end()
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while data := client.read_some():
+                received += len(data)
+        assert received < size
 
 
 # -- nodes that are slow ------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+"""The whole chain cdn, elb, haproxy on two nodes; fused in one process, or one process a tier.
+
+Both run on the same file, so on the same addresses, one after the other. What a client and a node
+see of the two must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from string import Template
+
+from tests.harness import Edge, free_port, run_edge
+from tests.loop_thread import bind_loopback
+from tests.wire.stand import Stand
+
+CONFIG = """
+cdn:
+  listen: 127.0.0.1:$port
+  default_ttl: 0s
+elb:
+  listen: 127.0.0.1:$elb
+  health_check: {enabled: false}
+haproxy:
+  health_check: {enabled: false}
+nodes:
+  - {name: node1, web: 127.0.0.1:$node1, haproxy: 127.0.0.1:$haproxy1}
+  - {name: node2, web: 127.0.0.1:$node2, haproxy: 127.0.0.1:$haproxy2}
+"""
+TIERS = ("haproxy@node1", "haproxy@node2", "elb", "cdn")
+
+
+@contextmanager
+def chain_ports(text: str = CONFIG) -> Iterator[tuple[str, dict[str, int]]]:
+    """The configuration with ports in it, and the ports by name; those of nodes are reserved."""
+    template = Template(text)
+    with ExitStack() as stack:
+        ports = {}
+        for name in template.get_identifiers():
+            ports[name] = free_port()
+            if name.startswith("node"):
+                bound = stack.enter_context(bind_loopback())
+                ports[name] = bound.getsockname()[1]
+        yield template.substitute(ports), ports
+
+
+@contextmanager
+def run_split(config: str, ports: dict[str, int], directory: Path) -> Iterator[Stand]:
+    """One `edge run --tier` for each tier, all ready."""
+    runs = [run_edge(config, directory, tier=tier) for tier in TIERS]
+    with ExitStack() as stack, ThreadPoolExecutor(len(runs)) as pool:
+        # Entered in threads, so that the processes start at the same time.
+        edges: list[Edge] = list(pool.map(lambda run: run.__enter__(), runs))
+        for run in runs:
+            stack.push(run)
+        yield Stand(edges[-1], ports)
