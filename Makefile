@@ -38,7 +38,7 @@ lint: ## ruff, cython-lint, mypy --strict
 	@.ci/setup.sh lint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/cython-lint ext
+	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint ext  # it calls pycodestyle by name
 	.venv/bin/mypy --strict edge
 
 bench: ## side by side with nginx and HAProxy

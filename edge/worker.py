@@ -162,6 +162,7 @@ class Worker:
             answer_ms=round(slowest.settings.timeouts.server_s * 1000),
             between_ms=min(between_bytes_ms(tier.settings) for tier in chain),
             answer_kind=KINDS[slowest.kind],
+            outer=outer_recipes(chain),
         )
 
     # -- time --------------------------------------------------------------------------------------
@@ -187,6 +188,14 @@ def chain_from(planned: dict[str, TierPlan], name: str) -> list[TierPlan]:
         if behind is None:
             return chain
         chain.append(planned[behind])
+
+
+def outer_recipes(chain: list[TierPlan]) -> list[Recipe | None]:
+    """For each kind of tier, what the tiers in front of it do to an answer that it makes itself."""
+    recipes: list[Recipe | None] = [None] * len(KINDS)
+    for index, tier in enumerate(chain[1:], 1):
+        recipes[KINDS[tier.kind]] = Recipe([hop_options(outer) for outer in chain[:index]])
+    return recipes
 
 
 def answer_limit(chain: list[TierPlan]) -> TierPlan:

@@ -176,17 +176,20 @@ cdef char *write_peers(char *o, Head *head, Recipe recipe, const Text *client) n
     return o
 
 
-cdef char *write_via(char *o, Head *head, Recipe recipe) noexcept:
-    """Via: the received list, then one entry a tier (RFC 9110 §7.6.3)."""
+cdef char *write_via(char *o, Head *head, Recipe recipe, bint inwards) noexcept:
+    """Via: the received list, then one entry a tier in the order of passing (RFC 9110 §7.6.3):
+    a request passes the outermost tier first (`inwards`), an answer last."""
     cdef int i
+    cdef const Text *via
     cdef bint any = False
     o = put(o, b"Via: ", 5)
     o = join_values(o, head, HeaderId.VIA, &any)
     for i in range(recipe.via_count):
         if any:
             o = put(o, b", ", 2)
+        via = &recipe.via[i if inwards else recipe.via_count - 1 - i]
         o = put(o, b"1.0 " if i == 0 and head.minor == 0 else b"1.1 ", 4)
-        o = put(o, recipe.via[i].data, recipe.via[i].size)
+        o = put(o, via.data, via.size)
         any = True
     return put(o, b"\r\n", 2)
 
@@ -269,7 +272,7 @@ cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, char 
     if wanted(recipe.port, seen, <int>HeaderId.X_FORWARDED_PORT):
         o = put(o, recipe.port_line.data, recipe.port_line.size)
     if recipe.via_count:
-        o = write_via(o, head, recipe)
+        o = write_via(o, head, recipe, True)
     if recipe.forwarded:
         o = write_forwarded(o, head, client)
     if head.flags & H_UPGRADE:
@@ -304,7 +307,7 @@ cdef uint32_t build_response(Head *head, Recipe recipe, int framing, int connect
     if recipe.date and status >= 200 and not seen >> <int>HeaderId.DATE & 1:
         o = put(o, date.data, date.size)
     if recipe.via_count:
-        o = write_via(o, head, recipe)
+        o = write_via(o, head, recipe, False)
     o = write_framing(o, head, framing)
     if connection == SAY_CLOSE:
         o = put(o, b"Connection: close\r\n", 19)

@@ -18,8 +18,8 @@ Reading order: this file, client.pyx, upstream.pyx, balance.pyx, http1.pyx, forw
 """
 from ext.answers import build_answer
 from ext.arena cimport (
-    SC_1XX, SC_REQUESTS, SC_RESPONSE_ERRORS, TC_1XX, TC_IN_FLIGHT, TC_LATENCY_0, TC_LATENCY_SUM_US, TC_NO_SERVER,
-    TC_REQUESTS, TC_REQUEST_ERRORS, latency_bucket)
+    SC_1XX, SC_REQUESTS, SC_RESPONSE_ERRORS, TC_1XX, TC_IN_FLIGHT, TC_LATENCY_0,
+    TC_LATENCY_SUM_US, TC_NO_SERVER, TC_REQUESTS, TC_REQUEST_ERRORS, latency_bucket)
 from ext.balance cimport PICK_NONE, hash_bytes
 from ext.body cimport body_start
 from ext.client cimport (
@@ -27,10 +27,10 @@ from ext.client cimport (
     WAITING, WAIT_CONNECT, WAIT_SLOT)
 from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, SAY_CLOSE, SAY_KEEP_ALIVE, SAY_NOTHING,
-    SAY_UPGRADE, Text, build_request, build_response, request_room, response_room)
+    SAY_UPGRADE, Recipe, Text, build_request, build_response, request_room, response_room)
 from ext.http1 cimport (
     BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE, H_CHUNKED, H_CLOSE, H_KEEP_ALIVE, H_UPGRADE, Head,
-    M_CONNECT, M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT, M_TRACE)
+    M_CONNECT, M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT, M_TRACE, parse_response_head)
 from ext.timers cimport now_ms, now_us
 from ext.upstream cimport KEY_SOURCE, NodeConnection, Server, Tier
 from libc.stdint cimport uint32_t, uint64_t, int64_t
@@ -175,7 +175,7 @@ cdef int step_fetch(Session s) except -1:
 
 cdef int step_deliver(Session s) except -1:
     cdef Head *h = &s.site.answer
-    cdef Text date
+    cdef Text date = Text(s.site.date, <uint32_t>len(s.site.date))
     cdef int say = SAY_NOTHING
     cdef uint32_t size
     s.status = h.status
@@ -196,8 +196,6 @@ cdef int step_deliver(Session s) except -1:
         say = SAY_CLOSE
     elif s.minor == 0:
         say = SAY_KEEP_ALIVE
-    date.data = s.site.date
-    date.size = <uint32_t>len(s.site.date)
     size = build_response(h, s.entry.recipe, s.answer_framing, say, &date,
                           s.site.scratch(response_room(h, s.entry.recipe)))
     s.phase = RELAY
@@ -214,10 +212,14 @@ cdef int step_deliver(Session s) except -1:
 
 cdef int step_error(Session s) except -1:
     """Answer `status` in the words of the blamed tier. Nothing of another answer was sent."""
+    cdef Recipe outer = s.entry.outer[s.blamed.kind]
+    cdef bytes answer
     s.close_after = s.close_after or not s.request_done or s.site.draining
-    s.send_bytes(build_answer(
-        s.blamed.kind, s.status, close=s.close_after, head_only=s.method == M_HEAD, minor=s.minor,
-        retry_after_s=s.blamed.retry_after_s if s.status == 503 else 0))
+    answer = build_answer(
+        s.blamed.kind, s.status, close=s.close_after and outer is None, minor=s.minor,
+        head_only=s.method == M_HEAD,
+        retry_after_s=s.blamed.retry_after_s if s.status == 503 else 0)
+    s.send_bytes(answer if outer is None else through_tiers(s, outer, answer))
     return LOG
 
 
@@ -289,6 +291,17 @@ cdef int choose(Session s, Tier tier, int row) except -1:
     s.wheel.arm(&s.timer, s.queue_due_ms)
     tier.enqueue(s, again)
     return WAIT
+
+
+cdef bytes through_tiers(Session s, Recipe outer, bytes answer):
+    """An inner tier's own answer as the tiers in front of it pass it on."""
+    cdef Head *h = &s.site.answer
+    cdef Text date = Text(s.site.date, <uint32_t>len(s.site.date))
+    cdef int say = SAY_CLOSE if s.close_after else SAY_NOTHING if s.minor else SAY_KEEP_ALIVE
+    cdef int size = parse_response_head(answer, <uint32_t>len(answer), &s.site.answer_limits,
+                                        s.method, h)
+    cdef char *out = s.site.scratch(response_room(h, outer))
+    return out[:build_response(h, outer, FRAME_LENGTH, say, &date, out)] + answer[size:]
 
 
 cdef int framing_of(Session s, Head *h) noexcept:

@@ -52,6 +52,7 @@ cdef class Entry:                  # one listener: where requests enter the chai
     cdef Tier haproxy              # None behind an elb: there the target decides
     cdef Tier tier                 # the first of them: limits, timeouts, error pages
     cdef Recipe recipe
+    cdef list outer                # by TierKind: Recipe of the tiers in front of it, or None
     cdef bint needs_uri            # some tier hashes the path
     cdef uint32_t answer_ms        # longest wait for an answer's head: the shortest of all tiers
     cdef uint32_t between_ms       # longest silence inside an answer's body, likewise

@@ -32,5 +32,6 @@ class Entry:
         answer_ms: int,
         between_ms: int,
         answer_kind: int,
+        outer: list[Recipe | None],
     ) -> None: ...
     def __call__(self) -> BufferedProtocol: ...

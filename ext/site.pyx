@@ -146,7 +146,7 @@ cdef class Entry:
 
     def __init__(self, Site site, object make, Recipe recipe, *, Tier cdn=None, Tier elb=None,
                  Tier haproxy=None, bint needs_uri=False, uint32_t answer_ms, uint32_t between_ms,
-                 int answer_kind):
+                 int answer_kind, list outer):
         self.site = site
         self.make = make
         self.recipe = recipe
@@ -158,6 +158,7 @@ cdef class Entry:
         self.answer_ms = answer_ms
         self.between_ms = between_ms
         self.answer_kind = answer_kind
+        self.outer = outer
 
     def __call__(self):
         return self.make(self)

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from string import Template
 
-from tests.harness import Edge, free_port, run_edge
-from tests.loop_thread import bind_loopback
+from tests.harness import Edge, run_edge
 from tests.wire.stand import Stand
 
 CONFIG = """
@@ -30,20 +28,6 @@ nodes:
   - {name: node2, web: 127.0.0.1:$node2, haproxy: 127.0.0.1:$haproxy2}
 """
 TIERS = ("haproxy@node1", "haproxy@node2", "elb", "cdn")
-
-
-@contextmanager
-def chain_ports(text: str = CONFIG) -> Iterator[tuple[str, dict[str, int]]]:
-    """The configuration with ports in it, and the ports by name; those of nodes are reserved."""
-    template = Template(text)
-    with ExitStack() as stack:
-        ports = {}
-        for name in template.get_identifiers():
-            ports[name] = free_port()
-            if name.startswith("node"):
-                bound = stack.enter_context(bind_loopback())
-                ports[name] = bound.getsockname()[1]
-        yield template.substitute(ports), ports
 
 
 @contextmanager

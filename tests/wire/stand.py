@@ -23,7 +23,8 @@ ends resets its connections: no test meets a kept connection of the one before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from string import Template
@@ -70,8 +71,8 @@ class Stand:
 
 
 @contextmanager
-def run_stand(text: str, directory: Path, workers: int = 1) -> Iterator[Stand]:
-    """`edge run` on the text with real ports in it, ready."""
+def with_ports(text: str) -> Iterator[tuple[str, dict[str, int]]]:
+    """The text with real ports in it, and the ports by name; those of nodes are reserved."""
     template = Template(text)
     with ExitStack() as stack:
         ports = {}
@@ -81,7 +82,24 @@ def run_stand(text: str, directory: Path, workers: int = 1) -> Iterator[Stand]:
                 ports[name] = bound.getsockname()[1]
             else:
                 ports[name] = free_port()
-        edge = stack.enter_context(run_edge(template.substitute(ports), directory, workers))
+        yield template.substitute(ports), ports
+
+
+@contextmanager
+def run_stand(text: str, directory: Path, workers: int = 1) -> Iterator[Stand]:
+    """`edge run` on the text with real ports in it, ready."""
+    with with_ports(text) as (config, ports), run_edge(config, directory, workers) as edge:
         stand = Stand(edge, ports)
         yield stand
         stand.check()
+
+
+@contextmanager
+def run_stands(texts: Mapping[str, str], directory: Path) -> Iterator[dict[str, Stand]]:
+    """One edge for each text, started at the same time."""
+    runs = {name: run_stand(text, directory) for name, text in texts.items()}
+    with ExitStack() as stack, ThreadPoolExecutor(len(runs)) as pool:
+        stands = list(pool.map(lambda run: run.__enter__(), runs.values()))
+        for run in runs.values():
+            stack.push(run)
+        yield dict(zip(runs, stands, strict=True))
