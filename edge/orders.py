@@ -33,6 +33,7 @@ class Orders:
     settings: dict[str, Any]
     tier: str | None
     workers: int
+    drain_s: float
     tiers: tuple[str, ...]
     servers: tuple[ServerOrder, ...]
     listeners: tuple[tuple[str, Address], ...]
@@ -59,6 +60,7 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
         settings=json.loads(settings.model_dump_json()),
         tier=tier,
         workers=workers or settings.workers or len(os.sched_getaffinity(0)),
+        drain_s=settings.drain_s,
         tiers=tuple(tier_plan.name for tier_plan in plan.tiers),
         servers=tuple(
             ServerOrder(server.key, server.address or server.next_tier or "", server.weight)

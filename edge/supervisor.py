@@ -32,7 +32,8 @@ from edge.posts import ControlPost, Modules, Outfit, WorkerPost
 from edge.resources import Resources
 from edge.settings.address import join_address
 
-DRAIN_S_MAX = 30.0
+# A worker ends its drain by itself after the configured time; then this much for its last words.
+LAST_WORDS_S = 1.0
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class Crew:
     """The children of one reading of the file."""
 
     generation: int
+    drain_s_max: float
     workers: list[Keeper] = field(default_factory=list)
     control: list[Keeper] = field(default_factory=list)
 
@@ -57,12 +59,10 @@ class Supervisor:
         read_orders: Callable[[], Orders],
         modules: Modules | None = None,
         *,
-        drain_s_max: float = DRAIN_S_MAX,
         start_s_max: float = START_S_MAX,
     ) -> None:
         self._read_orders = read_orders
         self._modules = modules or Modules()
-        self._drain_s_max = drain_s_max
         self._start_s_max = start_s_max
         self._resources = Resources()
         self._serving: Crew | None = None
@@ -119,7 +119,7 @@ class Supervisor:
         """A new generation, ready and serving. Raises EdgeError, and then all is as before."""
         orders = self._read_orders()
         self._generation += 1
-        crew = Crew(self._generation)
+        crew = Crew(self._generation, orders.drain_s + LAST_WORDS_S)
         self._crews.append(crew)
         try:
             outfit = self._resources.equip(orders, crew.generation)
@@ -170,16 +170,19 @@ class Supervisor:
         self._addresses_said = set(lines)
 
     async def _retire(self, crew: Crew) -> None:
-        await asyncio.gather(*(keeper.stop(self._drain_s_max) for keeper in crew.everyone()))
+        await asyncio.gather(*(keeper.stop(crew.drain_s_max) for keeper in crew.everyone()))
         self._crews.remove(crew)
 
     async def _stop_all(self) -> None:
         """Drains every worker, then ends control: the admin API shows till then what still runs."""
         self._resources.stop_listening()
-        workers = [keeper for crew in self._crews for keeper in crew.workers]
-        await asyncio.gather(*(keeper.stop(self._drain_s_max) for keeper in workers))
-        control = [keeper for crew in self._crews for keeper in crew.control]
-        await asyncio.gather(*(keeper.stop(self._drain_s_max) for keeper in control))
+        crews = list(self._crews)
+        await asyncio.gather(
+            *(keeper.stop(crew.drain_s_max) for crew in crews for keeper in crew.workers)
+        )
+        await asyncio.gather(
+            *(keeper.stop(crew.drain_s_max) for crew in crews for keeper in crew.control)
+        )
 
     def _kill_all(self) -> None:
         for crew in self._crews:

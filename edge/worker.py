@@ -11,6 +11,7 @@ The only Python that runs per connection is uvloop's accept; none of this module
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 import socket
@@ -74,9 +75,11 @@ class Worker:
         await asyncio.sleep(2 * Limit.TICK_MS / 1000)
         for server in self._listening:
             server.close()
-        self._site.drain()
-        while self._site.sessions:
-            await asyncio.sleep(Limit.TICK_MS / 1000)
+        empty = asyncio.Event()
+        self._site.drain(empty.set)
+        # The supervisor bounds the drain too; this is for when it is no longer there.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(empty.wait(), self._settings.drain_s)
         for tier in self._tiers.values():
             tier.close_idle()
         await asyncio.sleep(0)

@@ -54,6 +54,13 @@ class AtHead:
     """First in a list: answer when the head has come, without waiting for the body."""
 
 
+@dataclass(frozen=True)
+class Receive:
+    """Read that many bytes behind the request, whatever they mean (a tunnel)."""
+
+    size: int
+
+
 class Gate:
     """A step that waits until the test calls `open`; made by Origin.gate()."""
 
@@ -66,7 +73,7 @@ class Gate:
         self._loop.call_soon_threadsafe(self.event.set)
 
 
-Step = bytes | Pause | Close | Reset | Stall | AtHead | Gate
+Step = bytes | Pause | Close | Reset | Stall | AtHead | Receive | Gate
 Steps = Sequence[Step]
 
 
@@ -170,6 +177,12 @@ class Origin:
         self._wait(lambda: len(self.connections) >= count, timeout_s, f"{count} connections")
         return self.connections
 
+    def wait_received(self, connection: int, size: int, timeout_s: float = 5.0) -> bytes:
+        """What that connection has got, once it is that many bytes (during Receive or Stall)."""
+        received = self.connections[connection].received
+        self._wait(lambda: len(received) >= size, timeout_s, f"{size} bytes")
+        return bytes(received)
+
     def wait_closed(self, connection: int, timeout_s: float = 5.0) -> Connection:
         """That connection, once the peer has closed or reset it."""
         closed = self.connections[connection]
@@ -259,9 +272,12 @@ class Origin:
                 await asyncio.sleep(step.seconds)
             elif isinstance(step, Gate):
                 await step.event.wait()
+            elif isinstance(step, Receive):
+                if not await self._receive(step.size, wire):
+                    return False
             elif isinstance(step, Stall):
                 while await wire.read():
-                    pass
+                    self._note(lambda: None)
                 return False
             elif isinstance(step, Close):
                 writer.close()
@@ -272,6 +288,15 @@ class Origin:
                 assert isinstance(step, Reset), step
                 reset(writer)
                 return False
+        return True
+
+    async def _receive(self, size: int, wire: _Wire) -> bool:
+        end = wire.at + size
+        while len(wire.connection.received) < end:
+            if not await wire.read():
+                return False
+            self._note(lambda: None)
+        wire.at = end
         return True
 
 

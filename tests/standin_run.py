@@ -1,6 +1,6 @@
 """`edge run` with stand-in children, for the supervisor's tests: reads its orders from JSON.
 
-python -m tests.standin_run ORDERS.json DRAIN_S_MAX START_S_MAX
+python -m tests.standin_run ORDERS.json DRAIN_S START_S_MAX
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from edge.supervisor import Supervisor
 STAND_IN = "tests.standin_worker"
 
 
-def read_orders(path: str) -> Orders:
+def read_orders(path: str, drain_s: float) -> Orders:
     """The orders in the file; ConfigError when it is no JSON, with two problems."""
     try:
         fields = json.loads(Path(path).read_text())
@@ -28,6 +28,7 @@ def read_orders(path: str) -> Orders:
         settings=fields.get("settings", {}),
         tier=None,
         workers=fields["workers"],
+        drain_s=drain_s,
         tiers=("haproxy",),
         servers=(ServerOrder("haproxy/node1", "127.0.0.1:1", 1),),
         listeners=tuple(("haproxy", ("127.0.0.1", port)) for port in fields["ports"]),
@@ -36,11 +37,10 @@ def read_orders(path: str) -> Orders:
 
 
 async def main() -> int:
-    path, drain_s_max, start_s_max = sys.argv[1:]
+    path, drain_s, start_s_max = sys.argv[1:]
     return await Supervisor(
-        lambda: read_orders(path),
+        lambda: read_orders(path, float(drain_s)),
         Modules(worker=STAND_IN, control=STAND_IN),
-        drain_s_max=float(drain_s_max),
         start_s_max=float(start_s_max),
     ).run()
 

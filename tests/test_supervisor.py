@@ -45,7 +45,7 @@ class Client:
 class Run:
     """One supervisor process; its stderr line by line."""
 
-    def __init__(self, orders_file: Path, drain_s_max: float, start_s_max: float) -> None:
+    def __init__(self, orders_file: Path, drain_s: float, start_s_max: float) -> None:
         self.orders_file = orders_file
         self.process = subprocess.Popen(
             [
@@ -53,7 +53,7 @@ class Run:
                 "-m",
                 "tests.standin_run",
                 orders_file,
-                *map(str, (drain_s_max, start_s_max)),
+                *map(str, (drain_s, start_s_max)),
             ],
             stderr=subprocess.PIPE,
             cwd=Path(__file__).parent.parent,
@@ -120,13 +120,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start_run(
         workers: int = 1,
         ports: list[int] | None = None,
-        drain_s_max: float = WAIT_S_MAX,
+        drain_s: float = WAIT_S_MAX,
         start_s_max: float = WAIT_S_MAX,
         **settings: Any,
     ) -> Run:
         file = tmp_path / f"orders{len(runs)}.json"
         write_orders(file, workers, [0] if ports is None else ports, **settings)
-        runs.append(Run(file, drain_s_max, start_s_max))
+        runs.append(Run(file, drain_s, start_s_max))
         return runs[-1]
 
     yield start_run
@@ -381,13 +381,13 @@ def test_drain_serves_what_is_open_and_refuses_what_is_new(start: Start) -> None
 
 
 def test_drain_has_an_end(start: Start) -> None:
-    run = start(drain_s_max=0.5)
+    run = start(drain_s=0.5)
     port = run.ready()
     held = Client(port)
     held.ask()
     run.signal(signal.SIGTERM)
     assert run.status() == 0
-    assert "edge: worker 0 of generation 1 still has connections after 0.5s, which are cut" in (
+    assert "edge: worker 0 of generation 1 still has connections after 1.5s, which are cut" in (
         run.lines
     )
     with pytest.raises(ConnectionError):

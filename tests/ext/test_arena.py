@@ -122,7 +122,9 @@ def test_servers_and_tiers_are_named_apart(arena: Arena) -> None:
 
 
 @pytest.mark.parametrize("kind", ["server", "tier"])
-@pytest.mark.parametrize("name", ["", "n" * ROOM, "é" * (ROOM // 2)], ids=["empty", "long", "bytes"])
+@pytest.mark.parametrize(
+    "name", ["", "n" * ROOM, "é" * (ROOM // 2)], ids=["empty", "long", "bytes"]
+)
 def test_name_that_does_not_fit_is_refused(arena: Arena, kind: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"must have 1 to {ROOM - 1} bytes"):
         getattr(arena, f"{kind}_slot")(name)

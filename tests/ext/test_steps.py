@@ -26,7 +26,7 @@ def without_comments(text: str) -> str:
 def functions(text: str) -> dict[str, str]:
     """The bodies of the module's C functions."""
     parts = re.split(r"(?m)^cdef (?:inline )?\w[\w ]*?\b(\w+)\(", without_comments(text))
-    bodies = (re.split(r"(?m)^(?=\S)", part, maxsplit=1)[0] for part in parts[2::2])
+    bodies = (re.split(r"\n(?=\S)", part, maxsplit=1)[0] for part in parts[2::2])
     return dict(zip(parts[1::2], bodies, strict=True))
 
 
@@ -141,7 +141,7 @@ def test_retry_goes_from_fetch_back_to_where_a_server_is_picked() -> None:
 def functions_of_class(text: str) -> dict[str, str]:
     """The bodies of C methods."""
     parts = re.split(r"(?m)^    cdef \w[\w ]*?\b(\w+)\(self", without_comments(text))
-    bodies = (re.split(r"(?m)^ {0,4}(?=\S)", part, maxsplit=1)[0] for part in parts[2::2])
+    bodies = (re.split(r"\n {0,4}(?=\S)", part, maxsplit=1)[0] for part in parts[2::2])
     return dict(zip(parts[1::2], bodies, strict=True))
 
 

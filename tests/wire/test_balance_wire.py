@@ -179,17 +179,14 @@ def test_random_uses_all(stands: dict[str, Stand]) -> None:
 def start_slow(stand: Stand, nodes: list[Origin], stack: ExitStack) -> tuple[list[Client], list]:
     """Both nodes of the farm with maxconn 1 are busy; the clients, and the gates that end it."""
     gates = []
-    clients = []
     for node in nodes:
         gates.append(node.gate())
         node.then(gates[-1], answer(b"slow"))
-    for count in (1, 2):
-        client = stack.enter_context(stand.client())
+    clients = [stack.enter_context(stand.client()) for _ in nodes]
+    for client in clients:
         client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        clients.append(client)
-        for _ in range(2):
-            if sum(len(node.requests) for node in nodes) < count:
-                nodes[count - 1].wait_requests(1)
+    for node in nodes:
+        node.wait_requests(1)
     return clients, gates
 
 
@@ -311,7 +308,7 @@ def state_of(stand: Stand, states: dict[str, str]) -> None:
 
     def is_reached(status: dict) -> bool:
         now = {
-            server["name"]: server["state"].upper()
+            server["name"]: server["status"].partition(" ")[0]
             for tier in status["tiers"]
             for server in tier["servers"]
         }

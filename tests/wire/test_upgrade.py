@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness import Client
-from tests.origin import Close, Origin, Reset, Stall, answer
+from tests.origin import Close, Origin, Receive, Reset, Stall, answer
 from tests.wire.stand import Stand, run_stand
 
 pytestmark = pytest.mark.wire
@@ -56,11 +56,9 @@ def open_tunnel(client: Client) -> None:
 
 
 def tunnel_bytes(node: Origin, size: int) -> bytes:
-    """The first bytes that the node got behind the head, once there are that many."""
+    """What the node got behind the head, once it is that many bytes."""
     head = len(node.requests[0].raw_head)
-    connection = node.connections[0]
-    node._wait(lambda: len(connection.received) >= head + size, 5, f"{size} tunnel bytes")
-    return bytes(connection.received[head:])
+    return node.wait_received(0, head + size)[head:]
 
 
 def test_request_head_of_an_upgrade(stand: Stand) -> None:
@@ -73,15 +71,14 @@ def test_request_head_of_an_upgrade(stand: Stand) -> None:
 
 
 def test_data_both_ways(stand: Stand) -> None:
-    with stand.node() as node, stand.client() as client:
-        gate = node.gate()
-        node.then(SWITCH, b"\x81\x05hello", gate, b"\x81\x05later", Stall())
+    data = GET + b"\x00\xff\r\n"
+    script = [SWITCH, b"\x81\x05hello", Receive(len(data)), b"\x81\x05later", Stall()]
+    with stand.node(script) as node, stand.client() as client:
         open_tunnel(client)
         assert client.read_exactly(7) == b"\x81\x05hello"
-        client.send(GET + b"\x00\xff\r\n")
-        assert tunnel_bytes(node, len(GET) + 4) == GET + b"\x00\xff\r\n"
-        gate.open()
+        client.send(data)
         assert client.read_exactly(7) == b"\x81\x05later"
+        assert tunnel_bytes(node, len(data)) == data
         assert len(node.requests) == 1
 
 

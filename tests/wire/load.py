@@ -1,0 +1,128 @@
+"""A small closed-loop load for wire tests: clients that ask one request after the other.
+
+Every request has a number of its own, which the answer must name: an answer that belongs to another
+request is a failure. What a client may meet without a failure is what RFC 9112 §9.6 tells it to
+expect: an answer with `Connection: close`, after which it connects anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.harness import Client, CutShortError
+from tests.origin import Origin, Request, answer
+
+
+class Load:
+    """Some clients in threads. `failures` says what went wrong, `done` counts what went well."""
+
+    def __init__(self, port: int, clients: int, method: bytes, is_new_each: bool) -> None:
+        self.failures: list[str] = []
+        self.done = 0
+        self._port = port
+        self._method = method
+        self._is_new_each = is_new_each
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._end_when_refused = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wait_done(self, more: int, timeout_s: float = 20.0) -> None:
+        """Returns when `more` further requests have gone well, or one has not."""
+        with self._changed:
+            aim = self.done + more
+            self._changed.wait_for(lambda: self.done >= aim or bool(self.failures), timeout_s)
+        assert self.done >= aim, self.failures
+
+    def end_when_refused(self) -> None:
+        """From now on a refused connection is the end of a client, and no failure."""
+        self._end_when_refused.set()
+
+    def stop(self) -> None:
+        """Ends the clients after their running requests."""
+        self._stop.set()
+        self.join()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a request hangs"
+
+    def _run(self) -> None:
+        client: Client | None = None
+        try:
+            while not self._stop.is_set():
+                if client is None:
+                    client = self._connect()
+                    if client is None:
+                        return
+                if not self._ask(client):
+                    client.close()
+                    client = None
+        finally:
+            if client is not None:
+                client.close()
+
+    def _connect(self) -> Client | None:
+        try:
+            return Client(self._port)
+        except ConnectionRefusedError as error:
+            if not self._end_when_refused.is_set():
+                self._fail(f"connect: {error!r}")
+            return None
+
+    def _ask(self, client: Client) -> bool:
+        """One request; whether the connection may be used again."""
+        number = next(self._numbers)
+        start = b"%s /%d HTTP/1.1\r\nHost: a\r\n" % (self._method, number)
+        body = b"%d" % number if self._method == b"POST" else b""
+        fields = b"Content-Length: %d\r\n" % len(body) if body else b""
+        if self._is_new_each:
+            fields += b"Connection: close\r\n"
+        try:
+            client.send(start + fields + b"\r\n" + body)
+            response = client.read_response(self._method)
+        except (CutShortError, OSError) as error:
+            self._fail(f"request {number}: {error!r}")
+            return False
+        if response.status != 200 or response.body != b"/%d" % number:
+            self._fail(f"request {number}: {response}")
+            return False
+        with self._changed:
+            self.done += 1
+            self._changed.notify_all()
+        return not self._is_new_each and response.values(b"connection") != [b"close"]
+
+    def _fail(self, what: str) -> None:
+        with self._changed:
+            self.failures.append(what)
+            self._changed.notify_all()
+
+
+@contextmanager
+def run_load(
+    port: int, clients: int = 4, method: bytes = b"GET", is_new_each: bool = False
+) -> Iterator[Load]:
+    """The load runs inside the `with`; afterwards there were no failures."""
+    load = Load(port, clients, method, is_new_each)
+    load.start()
+    try:
+        yield load
+    finally:
+        load.stop()
+    assert not load.failures, load.failures[:5]
+
+
+class Echo(Origin):
+    """An origin that answers each request with its target, and so proves whose answer it is."""
+
+    def steps_for(self, request: Request) -> tuple[bytes]:
+        return (answer(request.head.target),)
