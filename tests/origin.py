@@ -61,6 +61,11 @@ class Receive:
     size: int
 
 
+@dataclass(frozen=True)
+class AnswerTarget:
+    """A complete answer whose body is the request's target: it proves whose answer it is."""
+
+
 class Gate:
     """A step that waits until the test calls `open`; made by Origin.gate()."""
 
@@ -73,7 +78,7 @@ class Gate:
         self._loop.call_soon_threadsafe(self.event.set)
 
 
-Step = bytes | Pause | Close | Reset | Stall | AtHead | Receive | Gate
+Step = bytes | Pause | Close | Reset | Stall | AtHead | Receive | AnswerTarget | Gate
 Steps = Sequence[Step]
 
 
@@ -252,6 +257,7 @@ class Origin:
             steps = steps[1:]
         elif not await self._read_body(request, wire):
             return False
+        steps = [answer(head.target) if step == AnswerTarget() else step for step in steps]
         if not await self._play(steps, wire, writer):
             return False
         return request.is_complete or await self._read_body(request, wire)

@@ -1,7 +1,7 @@
 """A small closed-loop load for wire tests: clients that ask one request after the other.
 
 Every request has a number of its own, which the answer must name: an answer that belongs to another
-request is a failure. What a client may meet without a failure is what RFC 9112 §9.6 tells it to
+request is a failure (the nodes play AnswerTarget). What a client may meet without a failure is what RFC 9112 §9.6 tells it to
 expect: an answer with `Connection: close`, after which it connects anew.
 """
 
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.harness import Client, CutShortError
-from tests.origin import Origin, Request, answer
 
 
 class Load:
@@ -119,10 +118,3 @@ def run_load(
     finally:
         load.stop()
     assert not load.failures, load.failures[:5]
-
-
-class Echo(Origin):
-    """An origin that answers each request with its target, and so proves whose answer it is."""
-
-    def steps_for(self, request: Request) -> tuple[bytes]:
-        return (answer(request.head.target),)

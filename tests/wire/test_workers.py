@@ -1,0 +1,240 @@
+"""Workers come and go: a killed one, a reload, a drain. No request is lost that need not be.
+
+The load is small and closed-loop; every answer is checked to belong to its request.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Client, free_port
+from tests.origin import AnswerTarget, Origin, answer
+from tests.wire.load import Load, run_load
+from tests.wire.stand import Stand, run_stand
+
+pytestmark = pytest.mark.wire
+
+CONFIG = """
+drain: 5s
+haproxy:
+  listen: 127.0.0.1:$port
+  health_check: {enabled: false}
+nodes:
+  - {name: node1, web: 127.0.0.1:$node1}
+"""
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+WORKERS = 2
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Stand]:
+    """An edge of this test's own: its processes get signals."""
+    with run_stand(CONFIG, tmp_path, WORKERS) as fresh:
+        yield fresh
+
+
+def echo(stand: Stand) -> Origin:
+    return stand.node(default=[AnswerTarget()])
+
+
+def worker_of(client: Client, stand: Stand) -> int:
+    """The process that holds the other end of this connection."""
+    local = client.socket.getsockname()[1]
+    for pid in stand.edge.workers():
+        inodes = {os.readlink(entry) for entry in descriptors(pid)}
+        for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[2].rpartition(":")[2], 16) == local and fields[3] == "01":
+                if f"socket:[{fields[9]}]" in inodes:
+                    return pid
+    raise AssertionError(f"no worker has the connection from port {local}")
+
+
+def descriptors(pid: int) -> Iterator[Path]:
+    return Path(f"/proc/{pid}/fd").iterdir()
+
+
+# -- kill -9 ------------------------------------------------------------------------------------
+
+
+def test_killed_worker_costs_its_own_connections_only(fresh: Stand) -> None:
+    with echo(fresh), ExitStack() as stack:
+        clients = [stack.enter_context(fresh.client()) for _ in range(16)]
+        for client in clients:
+            assert client.get("/a").body == b"/a"
+        before = fresh.edge.workers()
+        holders = [worker_of(client, fresh) for client in clients]
+        assert set(holders) == set(before), "the kernel spreads connections"
+        assert fresh.edge.kill_worker() == before[0]
+        for client, holder in zip(clients, holders, strict=True):
+            if holder == before[0]:
+                assert ends(client)
+            else:
+                assert client.get("/b").body == b"/b"
+        # Connections that come now, also to the dead one's socket, are served.
+        for number in range(16):
+            with fresh.client() as client:
+                assert client.get(f"/{number}").body == b"/%d" % number
+        fresh.edge.wait_status(lambda _: len(fresh.edge.workers()) == WORKERS)
+        assert before[1] in fresh.edge.workers()
+        fresh.edge.wait_line("starting it again")
+        fresh.expect("starting it again")
+
+
+def ends(client: Client) -> bool:
+    """Whether the connection is over, by FIN or RST."""
+    try:
+        return client.read_to_end() == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_killed_worker_leaves_no_request_in_flight(fresh: Stand) -> None:
+    """The counters of a dead worker's running requests do not stay."""
+    with fresh.node() as node, ExitStack() as stack:
+        gate = node.gate()
+        clients = [stack.enter_context(fresh.client()) for _ in range(16)]
+        for _ in clients:
+            node.then(gate, answer(b"late"))
+        for client in clients:
+            client.send(GET)
+        node.wait_requests(len(clients))
+        fresh.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == len(clients))
+        holders = [worker_of(client, fresh) for client in clients]
+        killed = fresh.edge.kill_worker()
+        others = sum(holder != killed for holder in holders)
+        fresh.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == others)
+        gate.open()
+        for client, holder in zip(clients, holders, strict=True):
+            if holder != killed:
+                assert client.read_response().body == b"late"
+        fresh.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == 0)
+        fresh.edge.wait_line("starting it again")
+        fresh.expect("starting it again")
+
+
+# -- reload -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "is_new_each"),
+    [(b"GET", False), (b"POST", False), (b"GET", True)],
+    ids=["GET", "POST", "new connections"],
+)
+def test_reload_under_load_loses_nothing(fresh: Stand, method: bytes, is_new_each: bool) -> None:
+    with (
+        echo(fresh) as node,
+        run_load(fresh.ports["port"], method=method, is_new_each=is_new_each) as load,
+    ):
+        load.wait_done(20)
+        for generation in (2, 3):
+            before = fresh.edge.workers()
+            fresh.edge.reload()
+            fresh.edge.wait_line(f"generation {generation} serves")
+            load.wait_done(20)
+            fresh.edge.wait_status(lambda _, old=before: not set(old) & set(fresh.edge.workers()))
+        load.wait_done(20)
+        load.stop()
+        targets = [request.head.target for request in node.requests]
+        assert len(targets) == len(set(targets)) == load.done, "none was sent twice"
+
+
+def test_reload_takes_the_new_file(fresh: Stand) -> None:
+    with echo(fresh), Origin(default=[answer(b"new node")]) as other:
+        with fresh.client() as client:
+            assert client.get("/x").body == b"/x"
+        text = fresh.edge.config_path.read_text()
+        fresh.edge.reload(text.replace(f":{fresh.ports['node1']}", f":{other.port}"))
+        fresh.edge.wait_line("generation 2 serves")
+        with fresh.client() as client:
+            assert client.get("/x").body == b"new node"
+
+
+def test_bad_file_on_reload_keeps_the_old_one(fresh: Stand) -> None:
+    with echo(fresh), fresh.client() as client:
+        assert client.get("/a").body == b"/a"
+        before = fresh.edge.workers()
+        fresh.edge.reload("haproxy: {listen: nowhere}\nnodes: []\n")
+        fresh.edge.wait_line("not reloaded")
+        assert any("haproxy.listen" in line for line in fresh.edge.stderr)
+        assert client.get("/b").body == b"/b", "the old workers go on, with their connections"
+        assert fresh.edge.workers() == before
+        with fresh.client() as other:
+            assert other.get("/c").body == b"/c"
+
+
+def test_port_in_use_on_reload_keeps_the_old_one(fresh: Stand) -> None:
+    with echo(fresh), Origin() as somebody, fresh.client() as client:
+        assert client.get("/a").body == b"/a"
+        text = fresh.edge.config_path.read_text()
+        fresh.edge.reload(text.replace(f":{fresh.ports['port']}", f":{somebody.port}"))
+        fresh.edge.wait_line("not reloaded")
+        assert client.get("/b").body == b"/b"
+
+
+def test_reload_lets_a_running_request_end(fresh: Stand) -> None:
+    with fresh.node() as node, fresh.client() as client:
+        gate = node.gate()
+        node.then(gate, answer(b"late"))
+        client.send(GET)
+        node.wait_requests(1)
+        before = fresh.edge.workers()
+        fresh.edge.reload()
+        fresh.edge.wait_line("generation 2 serves")
+        assert set(before) & set(fresh.edge.workers()), "the old worker waits for it"
+        gate.open()
+        response = client.read_response()
+        assert response.body == b"late"
+        assert response.values(b"connection") == [b"close"]
+        assert client.read_to_end() == b""
+        fresh.edge.wait_status(lambda _: not set(before) & set(fresh.edge.workers()))
+
+
+def test_reload_to_another_port(fresh: Stand) -> None:
+    with echo(fresh):
+        port = free_port()
+        text = fresh.edge.config_path.read_text()
+        fresh.edge.reload(text.replace(f":{fresh.ports['port']}", f":{port}"))
+        fresh.edge.wait_line("generation 2 serves")
+        with Client(port) as client:
+            assert client.get("/x").body == b"/x"
+
+
+# -- drain --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_drain_under_load_loses_nothing(fresh: Stand, method: bytes) -> None:
+    with echo(fresh) as node:
+        load = Load(fresh.ports["port"], 4, method, is_new_each=False)
+        load.start()
+        load.wait_done(50)
+        load.end_when_refused()
+        assert fresh.edge.stop() == 0
+        load.join()
+        assert not load.failures
+        targets = [request.head.target for request in node.requests]
+        assert len(targets) == len(set(targets)) == load.done
+
+
+def test_drain_ends_a_running_request_and_idle_connections(fresh: Stand) -> None:
+    with fresh.node() as node, fresh.client() as idle, fresh.client() as client:
+        assert idle.get().status == 200
+        gate = node.gate()
+        node.then(gate, answer(b"late"))
+        client.send(GET)
+        node.wait_requests(2)
+        fresh.edge.process.send_signal(signal.SIGTERM)
+        assert idle.read_to_end() == b""
+        gate.open()
+        response = client.read_response()
+        assert response.body == b"late"
+        assert response.values(b"connection") == [b"close"]
+        assert client.read_to_end() == b""
+        assert fresh.edge.stop() == 0
