@@ -16,8 +16,9 @@ from libc.stdlib cimport calloc, free, malloc, qsort
 from ext.arena cimport SC_IN_FLIGHT, ServerSlot, edge_load32, edge_load64
 
 cdef enum:
-    RING_POINTS_PER_WEIGHT = 16    # points of a server on the ring, see ring_points
-    RING_POINTS_MIN = 160          # keeps shares of equal servers within a few per cent
+    SMALL_FARM = 64                # servers; up to here a ring has many points for even shares
+    POINTS_SMALL_FARM = 160        # per unit of weight: shares within a few per cent
+    POINTS_LARGE_FARM = 16         # as HAProxy has it; 1,000 servers: sorted in 2 ms
 
 
 cdef uint64_t hash_bytes(const char *p, uint32_t n) noexcept nogil:
@@ -260,9 +261,10 @@ cdef class ConsistentHash(Balancer):
         cdef Point *ring
         for i in range(self.count):
             weights = mix(weights ^ self.choices[i].weight)
-            n += self.ring_points(i)
         if weights == self.weights and self.ring != NULL:
             return
+        for i in range(self.count):
+            n += self.ring_points(i)
         ring = <Point *>malloc(max(1, n) * sizeof(Point))
         if ring == NULL:
             return                             # the old ring still works
@@ -282,19 +284,10 @@ cdef class ConsistentHash(Balancer):
         self.weights = weights
 
     cdef int ring_points(self, int index) noexcept:
-        cdef int points = <int>self.choices[index].weight * RING_POINTS_PER_WEIGHT
-        if points == 0:
-            return 0
-        return points * ((RING_POINTS_MIN + RING_POINTS_PER_WEIGHT - 1) // RING_POINTS_PER_WEIGHT
-                         ) if self.max_weight() < 10 else points
-
-    cdef uint32_t max_weight(self) noexcept:
-        cdef uint32_t most = 0
-        cdef int i
-        for i in range(self.count):
-            if self.choices[i].weight > most:
-                most = self.choices[i].weight
-        return most
+        """Points of a server. They depend on its own weight alone, so that a change of one weight
+        moves keys only to or from that server."""
+        cdef int each = POINTS_SMALL_FARM if self.count <= SMALL_FARM else POINTS_LARGE_FARM
+        return each * <int>self.choices[index].weight
 
     cdef int choose(self, uint64_t key, const uint16_t *tried, int tried_count) noexcept:
         cdef int low = 0, high = self.points, middle, i, index

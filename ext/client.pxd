@@ -43,7 +43,7 @@ cdef class Client(Member):
 
     # the request
     cdef uint8_t method, minor
-    cdef bint keep_alive, upgrade, idempotent
+    cdef bint keep_alive, upgrade, safe, idempotent    # RFC 9110 9.2.1, 9.2.2
     cdef bint request_done         # all of it has been sent on
     cdef bint replayable           # the block holds all that was sent of it
     cdef BodyReader request_body
@@ -61,6 +61,7 @@ cdef class Client(Member):
     cdef Server server
     cdef NodeConnection node
     cdef Connecting connecting
+    cdef Server same               # without redispatch: the server that a retry goes to
     cdef uint16_t tried[TRIED_MAX]
     cdef uint8_t tried_count
     cdef int attempts_left

@@ -32,7 +32,7 @@ from ext.forward cimport (
 from ext.http1 cimport (
     BODY_CHUNKED, BODY_UNTIL_CLOSE, H_EXPECT_CONTINUE, H_UPGRADE, Head, parse_request_head,
     parse_response_head)
-from ext.limits cimport INTERIM_MAX, LINGER_MS, PIPELINE_BYTES_MAX, Refused, TRIED_NONE
+from ext.limits cimport INTERIM_MAX, LINGER_MS, PIPELINE_BYTES_MAX, Refused
 from ext.limits import REFUSED_STATUS
 from ext.stream cimport drop_front, keep, release
 from ext.timers cimport now_ms
@@ -104,6 +104,10 @@ cdef class Client(Member):
                 self.server.cells[SC_CLIENT_ABORTS] += 1
         if self.status == 0:
             self.status = -1
+        if self.phase == AWAIT and self.request_done and not self.safe:
+            self.node.leave_to_itself(self.entry.answer_ms)
+            self.node = None
+            self.server = None
         self.node_keeps = False
         self.leave_queue()
         self.phase = LINGER
@@ -159,6 +163,7 @@ cdef class Client(Member):
         """The request is over: the next one, or the end of the connection."""
         self.status = 0
         self.target = None
+        self.same = None
         self.blamed = None
         self.tried_count = 0
         self.queue_due_ms = 0
@@ -447,8 +452,7 @@ cdef class Client(Member):
             server.cells[SC_RETRIES] += 1
             tier.cells[TC_RETRIES] += 1
             if not tier.redispatch:
-                self.tried_count = 1           # it alone was tried, and is tried again
-                self.tried[0] = TRIED_NONE
+                self.same = server
             if unsent:                         # the same server: let it come back first
                 self.phase = WAITING
                 self.wait = WAIT_TURN

@@ -14,7 +14,6 @@ cpdef enum Limit:
     INTERIM_MAX = 16               # 1xx answers before one final answer of a node
     PIPELINE_BYTES_MAX = 65536     # unread pipelined bytes kept before reading pauses
     TRIED_MAX = 16                 # servers one request remembers as already tried
-    TRIED_NONE = 65535             # in that list: an attempt that excludes no server
     LINGER_MS = 2000               # after a refusal: read and drop so that the answer is not reset
     TICK_MS = 20                   # timer wheel resolution; timeouts are late by at most one tick
     TEXT_BYTES_MAX = 160           # names in the arena: haproxy@ + 63 + / + 63 and a NUL

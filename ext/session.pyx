@@ -77,8 +77,9 @@ cdef int step_receive(Session s) except -1:
     s.keep_alive = not h.flags & H_CLOSE and (h.minor == 1 or (h.flags & H_KEEP_ALIVE) != 0)
     s.close_after = not s.keep_alive
     s.upgrade = (h.flags & H_UPGRADE) != 0
-    s.idempotent = (h.method == M_GET or h.method == M_HEAD or h.method == M_PUT
-                    or h.method == M_DELETE or h.method == M_OPTIONS or h.method == M_TRACE)
+    s.safe = (h.method == M_GET or h.method == M_HEAD or h.method == M_OPTIONS
+              or h.method == M_TRACE)
+    s.idempotent = s.safe or h.method == M_PUT or h.method == M_DELETE
     s.request_done = h.body == BODY_NONE
     s.request_bytes = 0
     s.attempts_left = 0
@@ -272,7 +273,10 @@ cdef int choose(Session s, Tier tier, int row) except -1:
     cdef Server server
     if tier.key_kind:
         key = s.source_hash if tier.key_kind == KEY_SOURCE else s.uri_hash
-    index = tier.balancer.pick(key, s.tried, s.tried_count)
+    if s.same is not None and s.same.tier is tier:
+        index = s.same.index
+    else:
+        index = tier.balancer.pick(key, s.tried, s.tried_count)
     if index == PICK_NONE:
         tier.cells[TC_NO_SERVER] += 1
         return s.fail_with(503, tier)

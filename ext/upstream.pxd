@@ -102,7 +102,9 @@ cdef class NodeConnection(Connection):
     cdef bint idle
     cdef bint reused               # has served a request before this one
     cdef bint ended                # FIN seen
+    cdef bint orphan               # its client is gone; it holds the slot until the server answers
 
     cdef bint alive(self) noexcept
+    cdef int leave_to_itself(self, uint32_t ms) except -1
 
 cdef int may_retry(int failure, bint idempotent, bint replayable, int attempts_left) noexcept nogil

@@ -317,7 +317,7 @@ cdef class NodeConnection(Connection):
     cdef int on_data(self, char *p, uint32_t n) except -1:
         if self.exchange is not None:
             return self.exchange.on_answer(p, n)
-        # Nobody asked: never to be read as the next answer.
+        # Nobody asked, or nobody waits any longer: never to be read as the next answer.
         self.server.unlink(self)
         return self.abort()
 
@@ -332,6 +332,9 @@ cdef class NodeConnection(Connection):
         cdef Exchange exchange = self.exchange
         self.server.unlink(self)
         self.server.cells[SC_CONNECTIONS_OPEN] -= 1
+        if self.orphan:
+            self.orphan = False
+            self.server.give_back()
         if exchange is not None:
             exchange.on_answer_end(reset)
             self.exchange = None
@@ -345,7 +348,16 @@ cdef class NodeConnection(Connection):
     cdef int on_timer(self) except -1:
         if self.idle:
             self.server.unlink(self)
-            self.close()
+            return self.close()
+        return self.abort() if self.orphan else 0
+
+    cdef int leave_to_itself(self, uint32_t ms) except -1:
+        """Let a request run whose client is gone: half an order would be worse than one whose
+        answer nobody reads. The slot is given back when the server answers or closes, or after
+        `ms`."""
+        self.exchange = None
+        self.orphan = True
+        self.wheel.arm(&self.timer, now_ms() + ms)
         return 0
 
     cdef bint alive(self) noexcept:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.harness import Edge, run_edge
-from tests.wire.stand import Stand
+from tests.wire.stand import ADMIN, Stand, with_ports
 
 CONFIG = """
 cdn:
@@ -33,8 +33,11 @@ TIERS = ("haproxy@node1", "haproxy@node2", "elb", "cdn")
 @contextmanager
 def run_split(config: str, ports: dict[str, int], directory: Path) -> Iterator[Stand]:
     """One `edge run --tier` for each tier, all ready."""
-    runs = [run_edge(config, directory, tier=tier) for tier in TIERS]
-    with ExitStack() as stack, ThreadPoolExecutor(len(runs)) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(len(TIERS)) as pool:
+        runs = []
+        for tier in TIERS:
+            text, _ = stack.enter_context(with_ports(config + ADMIN))
+            runs.append(run_edge(text, directory, tier=tier))
         # Entered in threads, so that the processes start at the same time.
         edges: list[Edge] = list(pool.map(lambda run: run.__enter__(), runs))
         for run in runs:

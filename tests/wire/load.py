@@ -1,8 +1,9 @@
 """A small closed-loop load for wire tests: clients that ask one request after the other.
 
 Every request has a number of its own, which the answer must name: an answer that belongs to another
-request is a failure (the nodes play AnswerTarget). What a client may meet without a failure is what RFC 9112 §9.6 tells it to
-expect: an answer with `Connection: close`, after which it connects anew.
+request is a failure (the nodes play AnswerTarget, or serve a file of that name). What a client may
+meet without a failure is what RFC 9112 §9.6 tells it to expect: an answer with `Connection: close`,
+after which it connects anew.
 """
 
 from __future__ import annotations

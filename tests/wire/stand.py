@@ -15,10 +15,11 @@
         with stand.node([answer(b"1")]) as node, stand.client() as client:
             ...
 
-Every `$name` in the text becomes a port; a name with `node` in front is a port that belongs to the
-tests, each of which puts its own origin there with `stand.node`. Between two tests connecting to it
+Every `$name` in the text becomes a port. Those of nodes belong to the tests, each of which puts its
+own origin there with `stand.node`. Between two tests connecting to it
 is refused, so health checks are off in these files (or the subject of the module). An origin that
-ends resets its connections: no test meets a kept connection of the one before.
+ends resets its connections: no test meets a kept connection of the one before. At the end of the
+module every gauge of edge must be back at zero.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from string import Template
+from typing import Any
 
-from tests.harness import Client, Edge, free_port, run_edge
+from tests.harness import Client, Edge, run_edge
 from tests.loop_thread import bind_loopback
 from tests.origin import DEFAULT, Origin, Steps
 
+ADMIN = "\nadmin: {listen: 127.0.0.1:$admin}\n"
 # What a worker that fails leaves on stderr: an exception in a callback, or its end.
 TROUBLE = ("Traceback", "Exception", "starting it again", "Assertion")
 
@@ -76,28 +79,51 @@ class Stand:
         assert not any(word in line for line in lines for word in trouble), "\n".join(lines)
 
 
+def is_at_rest(status: Any) -> bool:
+    """Whether nothing is counted as running: what was counted in has been counted out."""
+    return all(
+        tier["in_flight"] == tier["counters"]["queued"] == 0
+        and tier["counters"]["connections_open"] == 0
+        and all(is_server_at_rest(server) for server in tier["servers"])
+        for tier in status["tiers"]
+    )
+
+
+def is_server_at_rest(server: Any) -> bool:
+    counters = server["counters"]
+    return server["in_flight"] == 0 and (
+        counters["connections_open"] == counters["connections_idle"]
+    )
+
+
 @contextmanager
 def with_ports(text: str) -> Iterator[tuple[str, dict[str, int]]]:
-    """The text with real ports in it, and the ports by name; those of nodes are reserved."""
+    """The text with real ports in it, and the ports by name.
+
+    All are held by sockets that do not listen: no other process gets them, and who sets
+    SO_REUSEADDR (edge, the origins, nginx) may listen on them.
+    """
     template = Template(text)
     with ExitStack() as stack:
         ports = {}
         for name in template.get_identifiers():
-            if name.startswith("node"):
-                bound = stack.enter_context(bind_loopback())
-                ports[name] = bound.getsockname()[1]
-            else:
-                ports[name] = free_port()
+            bound = stack.enter_context(bind_loopback())
+            ports[name] = bound.getsockname()[1]
         yield template.substitute(ports), ports
 
 
 @contextmanager
 def run_stand(text: str, directory: Path, workers: int = 1) -> Iterator[Stand]:
     """`edge run` on the text with real ports in it, ready."""
-    with with_ports(text) as (config, ports), run_edge(config, directory, workers) as edge:
+    with (
+        with_ports(text + ADMIN) as (config, ports),
+        run_edge(config, directory, workers) as edge,
+    ):
         stand = Stand(edge, ports)
         yield stand
         stand.check()
+        if edge.process.poll() is None:
+            edge.wait_status(is_at_rest)
 
 
 @contextmanager

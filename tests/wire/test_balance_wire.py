@@ -5,6 +5,7 @@ The orders themselves are tested on the balancers; here it is that requests foll
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -270,6 +271,26 @@ def test_queued_requests_are_served_in_order(stands: dict[str, Stand]) -> None:
         gates[1].open()
         assert all(client.read_response().status == 200 for client in busy)
         assert targets == [b"/slow", b"/0", b"/1", b"/2", b"/3", b"/4"]
+
+
+def test_queued_upload_arrives_whole(stands: dict[str, Stand]) -> None:
+    """Its body waits in the kernel and in one read, and then comes in order."""
+    stand = stands["maxconn"]
+    body = bytes(range(251)) * 2000
+    with farm(stand, NODES[:2]) as nodes, ExitStack() as stack:
+        busy, gates = start_slow(stand, nodes, stack)
+        waiting = stack.enter_context(stand.client())
+        waiting.send(b"PUT /q HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))
+        sender = threading.Thread(target=waiting.send, args=(body,))
+        sender.start()
+        stand.edge.wait_status(lambda status: queued_in(status) == 1)
+        for gate in gates:
+            gate.open()
+        assert waiting.read_response().status == 200
+        sender.join(5)
+        assert all(client.read_response().status == 200 for client in busy)
+        arrived = [r.body for node in nodes for r in node.requests if r.head.target == b"/q"]
+        assert arrived == [body]
 
 
 # -- the same server again ----------------------------------------------------------------------

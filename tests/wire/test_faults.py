@@ -122,6 +122,26 @@ def test_all_nodes_refuse(stand: Stand) -> None:
             assert ask(client).status == 200
 
 
+def test_head_of_an_error_page(stand: Stand) -> None:
+    """RFC 9110 §9.3.2: an error page answers HEAD without its body, too."""
+    with stand.client() as client:
+        response = ask(client, b"HEAD")
+        assert (response.status, response.body) == (503, b"")
+        assert int(response.values(b"content-length")[0]) > 0
+        assert ask(client, b"GET").status == 503
+
+
+@pytest.mark.parametrize("fields", [b"", b"Connection: keep-alive\r\n"], ids=["", "keep-alive"])
+def test_error_page_for_a_10_client(stand: Stand, fields: bytes) -> None:
+    with stand.client() as client:
+        client.send(b"GET / HTTP/1.0\r\n" + fields + b"\r\n")
+        assert client.read_response().status == 503
+        if fields:
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.read_response().status == 503
+        assert client.read_to_end() == b""
+
+
 # -- no answer ----------------------------------------------------------------------------------
 
 
@@ -374,6 +394,25 @@ def test_one_node_alone_kept_connection_closed_just_before(stand: Stand, method:
         assert len(first.requests) == 21
 
 
+def test_every_kept_connection_is_dead(stand: Stand) -> None:
+    """The node restarts: none of its kept connections may cost a request."""
+    with farm(stand, [answer(b"one")]) as (first, _, client), ExitStack() as stack:
+        others = [stack.enter_context(stand.client()) for _ in range(8)]
+        gate = first.gate()
+        for _ in others:
+            first.then(gate, answer(b"slow"))
+        assert ask(client).body == b"one"
+        for other in others:
+            other.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        first.wait_requests(9)
+        gate.open()
+        assert all(other.read_response().status == 200 for other in others)
+        first.stop()
+        first.start()
+        for other in (client, *others):
+            assert ask(other, b"POST", b"hi").status == 200
+
+
 # -- never twice --------------------------------------------------------------------------------
 
 
@@ -399,3 +438,49 @@ def test_state_changing_request_is_never_sent_twice(
         assert ask(client, method, b"0123456789").status in (502, 504)
         assert len(first.requests) == 1
         assert second.connections == []
+
+
+def test_retries_are_bounded(stand: Stand) -> None:
+    """Both nodes die under each request: one attempt and three more, then 502."""
+    with (
+        stand.node(default=[Close()]) as first,
+        stand.node(default=[Close()], name="node2") as second,
+        stand.client() as client,
+    ):
+        assert ask(client).status == 502
+        assert len(first.requests) + len(second.requests) == 4
+        assert ask(client, b"POST", b"hi").status == 502
+        assert len(first.requests) + len(second.requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "statuses"),
+    [
+        ([AtHead(), Close()], (502,)),
+        ([AtHead(), Reset()], (502,)),
+        ([AtHead(), b"junk\r\n\r\n"], (502,)),
+        ([AtHead(), answer(b"no", status=b"403 No")], (403,)),
+        (None, (503,)),
+    ],
+    ids=["FIN", "RST", "junk", "403", "refused"],
+)
+def test_rest_of_a_body_after_an_error_is_never_a_request(
+    stand: Stand, fault: Steps | None, statuses: tuple[int, ...]
+) -> None:
+    evil = b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
+    with ExitStack() as stack:
+        nodes = []
+        if fault is not None:
+            nodes = [
+                stack.enter_context(stand.node(default=fault, name=name))
+                for name in ("node1", "node2")
+            ]
+        client = stack.enter_context(stand.client())
+        start = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\nx"
+        client.send(start % (1 + 2 * len(evil)))
+        response = client.read_response()
+        assert response.status in statuses
+        assert response.values(b"connection") + response.values(b"Connection") != []
+        client.send(evil * 2)
+        assert client.read_to_end() == b""
+        assert all(request.head.method == b"POST" for n in nodes for request in n.requests)

@@ -28,6 +28,9 @@ CONFIGS = {
     "elb": "elb:" + TIER + "  health_check: {enabled: false}" + NODE,
     "cdn": "cdn:" + TIER + "  default_ttl: 0s" + NODE,
     "haproxy": "haproxy:" + TIER + "  retries: 0\n  health_check: {enabled: false}" + NODE,
+    "crowded": "haproxy:\n  max_connections: 2\n  retry_after: 7s\n  health_check: {enabled: false}"
+    + TIER
+    + NODE,
     "fail open": "elb:"
     + TIER
     + "  health_check: {interval: 50ms, rise: 1, fall: 1, path: /health}"
@@ -112,6 +115,22 @@ def test_pages_are_those_of_the_originals(stands: dict[str, Stand]) -> None:
     assert pages["cdn"].status == 503
     for page in pages.values():
         assert page.values(b"content-length") == [b"%d" % len(page.body)]
+
+
+def test_connections_over_the_limit_are_refused_politely(stands: dict[str, Stand]) -> None:
+    stand = stands["crowded"]
+    with stand.node():
+        with stand.client() as one, stand.client() as two:
+            assert one.get().status == two.get().status == 200
+            with stand.client() as three:
+                response = three.read_response()
+                assert response.status == 503
+                assert response.values(b"retry-after") == [b"7"]
+                assert three.read_to_end() == b""
+            assert one.get().status == two.get().status == 200
+        stand.edge.wait_status(lambda s: s["tiers"][0]["counters"]["connections_open"] == 0)
+        with stand.client() as four:
+            assert four.get().status == 200
 
 
 def test_elb_fails_open(stands: dict[str, Stand]) -> None:

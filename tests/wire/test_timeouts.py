@@ -201,6 +201,19 @@ def test_reset_while_waiting_aborts_the_node_request(stand: Stand) -> None:
         assert node.wait_closed(0).closed_by_peer
 
 
+def test_reset_while_waiting_lets_a_post_run(stand: Stand) -> None:
+    """Half of an order would be worse than one whose answer nobody reads."""
+    with stand.node([Stall()]) as node:
+        client = stand.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+        node.wait_requests(1)
+        client.reset()
+        stand.edge.wait_status(lambda s: s["tiers"][0]["counters"]["connections_open"] == 0)
+        with stand.client() as other:  # what edge did about the reset has come before this
+            assert other.get().status == 200
+        assert not node.connections[0].closed_by_peer
+
+
 def test_reset_in_the_answer_aborts_the_node_request(stand: Stand) -> None:
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"
     with stand.node([half, Stall()]) as node:

@@ -181,6 +181,14 @@ def test_node_that_does_not_upgrade(stand: Stand, status: bytes) -> None:
         assert [request.head.target for request in node.requests] == [b"/chat", b"/"]
 
 
+def test_request_behind_an_upgrade_that_was_refused(stand: Stand) -> None:
+    with stand.node([answer(b"no")]) as node, stand.client() as client:
+        client.send(WEBSOCKET + GET)
+        assert client.read_response().body == b"no"
+        assert client.read_response().body == b"ok"
+        assert [request.head.target for request in node.requests] == [b"/chat", b"/"]
+
+
 @pytest.mark.parametrize(
     "request_",
     [

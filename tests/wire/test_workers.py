@@ -5,7 +5,6 @@ The load is small and closed-loop; every answer is checked to belong to its requ
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Client, free_port
+from tests.harness import Client
+from tests.loop_thread import bind_loopback
 from tests.origin import AnswerTarget, Origin, answer
 from tests.wire.load import Load, run_load
 from tests.wire.stand import Stand, run_stand
@@ -45,19 +45,11 @@ def echo(stand: Stand) -> Origin:
 
 def worker_of(client: Client, stand: Stand) -> int:
     """The process that holds the other end of this connection."""
-    local = client.socket.getsockname()[1]
-    for pid in stand.edge.workers():
-        inodes = {os.readlink(entry) for entry in descriptors(pid)}
-        for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if int(fields[2].rpartition(":")[2], 16) == local and fields[3] == "01":
-                if f"socket:[{fields[9]}]" in inodes:
-                    return pid
-    raise AssertionError(f"no worker has the connection from port {local}")
-
-
-def descriptors(pid: int) -> Iterator[Path]:
-    return Path(f"/proc/{pid}/fd").iterdir()
+    port = client.socket.getsockname()[1]
+    for process in stand.edge.children("edge.worker"):
+        if any(link.raddr and link.raddr.port == port for link in process.net_connections("tcp")):
+            return process.pid
+    raise AssertionError(f"no worker has the connection from port {port}")
 
 
 # -- kill -9 ------------------------------------------------------------------------------------
@@ -150,8 +142,9 @@ def test_reload_takes_the_new_file(fresh: Stand) -> None:
         with fresh.client() as client:
             assert client.get("/x").body == b"/x"
         text = fresh.edge.config_path.read_text()
+        before = fresh.edge.workers()
         fresh.edge.reload(text.replace(f":{fresh.ports['node1']}", f":{other.port}"))
-        fresh.edge.wait_line("generation 2 serves")
+        fresh.edge.wait_status(lambda _: not set(before) & set(fresh.edge.workers()))
         with fresh.client() as client:
             assert client.get("/x").body == b"new node"
 
@@ -189,16 +182,14 @@ def test_reload_lets_a_running_request_end(fresh: Stand) -> None:
         fresh.edge.wait_line("generation 2 serves")
         assert set(before) & set(fresh.edge.workers()), "the old worker waits for it"
         gate.open()
-        response = client.read_response()
-        assert response.body == b"late"
-        assert response.values(b"connection") == [b"close"]
+        assert client.read_response().body == b"late"
         assert client.read_to_end() == b""
         fresh.edge.wait_status(lambda _: not set(before) & set(fresh.edge.workers()))
 
 
 def test_reload_to_another_port(fresh: Stand) -> None:
-    with echo(fresh):
-        port = free_port()
+    with echo(fresh), bind_loopback() as bound:
+        port = bound.getsockname()[1]
         text = fresh.edge.config_path.read_text()
         fresh.edge.reload(text.replace(f":{fresh.ports['port']}", f":{port}"))
         fresh.edge.wait_line("generation 2 serves")
@@ -237,4 +228,4 @@ def test_drain_ends_a_running_request_and_idle_connections(fresh: Stand) -> None
         assert response.body == b"late"
         assert response.values(b"connection") == [b"close"]
         assert client.read_to_end() == b""
-        assert fresh.edge.stop() == 0
+        assert fresh.edge.process.wait(10) == 0
