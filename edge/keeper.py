@@ -121,7 +121,10 @@ class Keeper:
 
     async def _live_once(self) -> str:
         """One child from its start to its end; how it ended, as the second half of a sentence."""
-        ready_fd, child_ready_fd = os.pipe()
+        try:
+            ready_fd, child_ready_fd = os.pipe()
+        except OSError as error:  # no descriptor left
+            return f"could not be started: {error}"
         try:
             process = await self._spawn(child_ready_fd)
         except (OSError, ValueError) as error:

@@ -81,7 +81,9 @@ cdef class Client(Member):
     cdef int run(self, int step) except -1
     cdef int resume_at(self, int step) except -1
     cdef int after(self) except -1
+    cdef uint32_t idle_ms(self) noexcept
     cdef int next_request(self) except -1
+    cdef int read_on(self) except -1
     cdef int log(self) except -1   # the row `log`, for ends outside of the table
     cdef int arm(self, uint32_t ms) noexcept
     cdef int fail_with(self, int status, Tier tier) noexcept
@@ -113,6 +115,7 @@ cdef class Client(Member):
     cdef int waited_out(self) except -1
     cdef int let_go(self, bint reusable) except -1
     cdef int leave(self) except -1
+    cdef int drop(self) except -1
     cdef int linger(self) except -1
 
     # tunnels

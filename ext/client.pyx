@@ -21,7 +21,7 @@ from libc.string cimport memchr, memcpy
 from ext.answers import build_answer
 from ext.arena cimport (
     TC_1XX, TC_BYTES_IN, TC_BYTES_OUT, TC_CLIENT_ABORTS, TC_CONNECTIONS, TC_CONNECTIONS_OPEN,
-    TC_QUEUED, TC_QUEUE_TIMEOUTS, TC_REDISPATCHES, TC_REQUESTS, TC_REQUEST_ERRORS, TC_RETRIES,
+    TC_QUEUE_TIMEOUTS, TC_REDISPATCHES, TC_REQUESTS, TC_REQUEST_ERRORS, TC_RETRIES,
     SC_BYTES_IN, SC_BYTES_OUT, SC_CLIENT_ABORTS, SC_REDISPATCHES, SC_RESPONSE_ERRORS, SC_RETRIES,
     SC_SERVER_ABORTS)
 from ext.balance cimport hash_bytes
@@ -90,8 +90,8 @@ cdef class Client(Member):
         return self.leave()
 
     cdef int on_drain(self) except -1:
-        if self.phase == IDLE and not self.kept.size:
-            self.arm(DRAIN_IDLE_MS)
+        if self.phase == IDLE and not self.kept.size and not self.blocked:
+            self.arm(DRAIN_IDLE_MS)            # a slow reader keeps its time
         return 0
 
     cdef int leave(self) except -1:
@@ -112,6 +112,11 @@ cdef class Client(Member):
         self.leave_queue()
         self.phase = LINGER
         return self.log()
+
+    cdef int drop(self) except -1:
+        """A write has failed: the read side may be paused and would not tell."""
+        self.leave()
+        return self.abort()
 
     cdef int linger(self) except -1:
         """Close so that the answer arrives: FIN, then read and drop until the peer's FIN.
@@ -154,10 +159,12 @@ cdef class Client(Member):
         self.part = NULL
         self.part_size = 0
         self.part_used = 0
-        if not inside:
-            self.use_kept()
-            self.end_if_cut()
-        return 0
+        if inside:
+            return 0
+        if self.phase == IDLE:
+            return self.next_request()
+        self.use_kept()
+        return self.end_if_cut()
 
     cdef int after(self) except -1:
         """The request is over: the next one, or the end of the connection."""
@@ -176,8 +183,11 @@ cdef class Client(Member):
             return self.linger()
         self.phase = IDLE
         self.head_timed = False
-        self.arm(DRAIN_IDLE_MS if self.site.draining else self.entry.tier.keep_alive_ms)
+        self.arm(self.idle_ms())
         return 0 if self.in_use else self.next_request()
+
+    cdef uint32_t idle_ms(self) noexcept:
+        return DRAIN_IDLE_MS if self.site.draining else self.entry.tier.keep_alive_ms
 
     cdef int next_request(self) except -1:
         """Go on with what the client has sent meanwhile. Not while it does not read: answers must
@@ -189,8 +199,16 @@ cdef class Client(Member):
         if self.phase != IDLE:
             return 0
         if self.ended:
+            if self.kept.size:                 # half a head, then FIN
+                self.refuse(<int>Refused.BAD_LINE_END)
             return self.close()
         return 0 if self.blocked else self.resume()
+
+    cdef int read_on(self) except -1:
+        """Read the client again, if this request needs it or little is kept of the next ones."""
+        if not self.request_done or self.kept.size <= PIPELINE_BYTES_MAX:
+            return self.resume()
+        return 0
 
     # -- from the client -----------------------------------------------------------------------
 
@@ -317,7 +335,7 @@ cdef class Client(Member):
 
     cdef int on_writable(self) except -1:
         if self.phase == IDLE:
-            self.arm(self.entry.tier.keep_alive_ms)
+            self.arm(self.idle_ms())
             return self.next_request()
         if self.node is not None and (self.phase == RELAY or self.phase == TUNNEL):
             self.arm(self.entry.between_ms if self.phase == RELAY
@@ -407,9 +425,9 @@ cdef class Client(Member):
         return 0
 
     cdef int on_node_writable(self) except -1:
-        if self.phase == AWAIT or self.phase == RELAY or self.phase == TUNNEL:
-            self.resume()
-        return 0
+        if self.phase == TUNNEL:
+            return self.resume()
+        return self.read_on() if self.phase == AWAIT or self.phase == RELAY else 0
 
     # -- failures and retries ------------------------------------------------------------------
 
@@ -496,9 +514,8 @@ cdef class Client(Member):
         """Leave the queue or the connect that is waited for."""
         cdef Tier tier
         if self.queued:
-            self.queued = False
             tier = self.queue_tier()
-            tier.cells[TC_QUEUED] -= 1
+            tier.dequeue(self)
         if self.connecting is not None:
             self.connecting.exchange = None
             self.connecting = None
@@ -547,15 +564,17 @@ cdef class Client(Member):
             self.got_used = 0
             self.relay(0)
             used = self.got_used
-            if self.answer_done:
+            if self.answer_done and self.phase == RELAY:
                 self.run(LOG)
         # `node` may be free by now, or serve the next request of this very client.
         if self.node is not node or self.requests != serial:
             return 0
         if self.phase == TUNNEL:
+            if used < n:                       # came right behind the 101
+                self.tunnel_out(p + used, n - used)
             if from_kept:
                 release(&node.kept)
-            return self.tunnel_out(p + used, n - used) if used < n and not from_kept else 0
+            return 0
         if from_kept:
             drop_front(&node.kept, used)
         elif used < n:
@@ -637,6 +656,8 @@ cdef class Client(Member):
         for i in range(count):
             total += parts[i].iov_len
         self.entry.tier.cells[TC_BYTES_OUT] += total
+        if self.broken and not self.answer_done:
+            return self.drop()
         self.arm(self.entry.tier.client_ms if self.blocked else self.entry.between_ms)
         if self.blocked and not self.answer_done:
             self.node.pause()
@@ -687,6 +708,8 @@ cdef class Client(Member):
             count = add_part(parts, count, p, n)
         self.node.send(parts, count)
         release(&self.kept)
+        if self.node.broken:
+            return self.drop()
         self.server.cells[SC_BYTES_IN] += n
         self.arm(self.server.tier.tunnel_ms)
         return self.pause() if self.node.blocked else 0
@@ -695,6 +718,8 @@ cdef class Client(Member):
         cdef iovec part
         add_part(&part, 0, p, n)
         self.send(&part, 1)
+        if self.broken:
+            return self.drop()
         self.entry.tier.cells[TC_BYTES_OUT] += n
         self.arm(self.server.tier.tunnel_ms)
         return self.node.pause() if self.blocked else 0
@@ -735,11 +760,15 @@ cdef class Client(Member):
                 return self.linger()
             return self.close()                # idle between requests: silently
         if self.phase == LINGER:
-            return self.abort() if self.closing else self.close()
+            if self.closing:
+                return self.abort()
+            self.arm(tier.client_ms)           # for what is still to be sent
+            return self.close()
         if self.phase == WAITING:
             return self.waited_out()
         if self.phase == TUNNEL:
             self.leave()
+            self.arm(tier.client_ms)
             return self.close()
         if self.phase == AWAIT:
             if self.request_done or self.node.blocked:

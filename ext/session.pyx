@@ -169,7 +169,7 @@ cdef int step_fetch(Session s) except -1:
     node.exchange = s
     s.phase = AWAIT
     s.server.cells[SC_REQUESTS] += 1
-    s.resume()
+    s.read_on()
     s.send_part(True)
     return ERROR if s.status else WAIT
 
@@ -322,7 +322,7 @@ cdef int framing_of(Session s, Head *h) noexcept:
 
 cdef int open_tunnel(Session s) except -1:
     """After 101 both sides are relayed as they are."""
-    if s.lost:
+    if s.lost or s.phase != RELAY:
         return WAIT
     s.phase = TUNNEL
     s.answer_done = False

@@ -8,10 +8,11 @@ cdef class ReadBuffer:
     cdef char *base
     cdef Py_ssize_t exported[1]    # shape of the one-dimensional view
 
-cdef struct Bytes:                 # owned bytes that grow; empty when data is NULL
-    char *data
+cdef struct Bytes:                 # owned bytes, added behind and taken in front
+    char *base                     # of the memory; NULL when nothing is held
+    char *data                     # the first byte held
     uint32_t size
-    uint32_t room
+    uint32_t room                  # of the memory
 
 cdef class Connection(Timed):
     cdef object transport          # NULL-like None before connection_made and after the loss

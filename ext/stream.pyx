@@ -13,7 +13,7 @@ import socket
 import struct
 
 from libc.errno cimport errno, EAGAIN, EINTR
-from libc.stdlib cimport malloc, realloc, free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 from ext.limits cimport READ_BYTES
@@ -32,31 +32,39 @@ from ext.live cimport EDGE_LIVE_ADD, EDGE_LIVE_SUB
 cdef int keep(Bytes *b, const char *p, uint32_t n) except -1:
     """Append a copy of n bytes."""
     cdef uint32_t room
-    cdef char *data
-    if b.size + n > b.room:
-        room = b.size + n
-        room = 512 if room < 512 else room + room // 2
-        data = <char *>realloc(b.data, room)
-        if data == NULL:
-            raise MemoryError
-        b.data = data
-        b.room = room
+    cdef char *base
+    if b.data + b.size + n > b.base + b.room:
+        if b.size + n <= b.room // 2:          # half of it was taken already: room in front
+            memmove(b.base, b.data, b.size)
+        else:
+            room = b.size + n
+            room = 512 if room < 512 else room + room // 2
+            base = <char *>malloc(room)
+            if base == NULL:
+                raise MemoryError
+            if b.size:
+                memcpy(base, b.data, b.size)
+            free(b.base)
+            b.base = base
+            b.room = room
+        b.data = b.base
     memcpy(b.data + b.size, p, n)
     b.size += n
     return 0
 
 
 cdef void drop_front(Bytes *b, uint32_t n) noexcept:
-    """Forget the first n bytes; nothing is held when none are left."""
+    """Forget the first n bytes; nothing is held when none are left. Moves nothing."""
     if n >= b.size:
         release(b)
-    elif n:
-        memmove(b.data, b.data + n, b.size - n)
+    else:
+        b.data += n
         b.size -= n
 
 
 cdef void release(Bytes *b) noexcept:
-    free(b.data)
+    free(b.base)
+    b.base = NULL
     b.data = NULL
     b.size = 0
     b.room = 0

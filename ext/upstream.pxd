@@ -53,6 +53,8 @@ cdef class Tier:
     cdef object queue              # deque of waiting Exchanges
 
     cdef int enqueue(self, Exchange exchange, bint first) except -1
+    cdef bint waking, wake_again
+    cdef int dequeue(self, Exchange exchange) except -1
     cdef int wake(self) except -1
 
 cdef class Server:
@@ -102,6 +104,7 @@ cdef class NodeConnection(Connection):
     cdef bint idle
     cdef bint reused               # has served a request before this one
     cdef bint ended                # FIN seen
+    cdef bint counted              # in connections_open
     cdef bint orphan               # its client is gone; it holds the slot until the server answers
 
     cdef bint alive(self) noexcept

@@ -133,16 +133,32 @@ cdef class Tier:
         self.cells[TC_QUEUED] += 1
         return 0
 
+    cdef int dequeue(self, Exchange exchange) except -1:
+        """A request leaves the queue without its turn. It is near the front: time-outs come in
+        order."""
+        exchange.queued = False
+        self.queue.remove(exchange)
+        self.cells[TC_QUEUED] -= 1
+        return 0
+
     cdef int wake(self) except -1:
-        """Give the turn to the first request that still waits."""
+        """Give the turn to the first request that waits. One that ends at once frees its slot
+        again inside its turn: that is a loop here, not a recursion."""
         cdef Exchange exchange
-        while self.queue:
-            exchange = self.queue.popleft()
-            if exchange.queued:
+        if self.waking:
+            self.wake_again = True
+            return 0
+        self.waking = True
+        try:
+            self.wake_again = True
+            while self.wake_again and self.queue:
+                self.wake_again = False
+                exchange = self.queue.popleft()
                 exchange.queued = False
                 self.cells[TC_QUEUED] -= 1
                 exchange.on_slot()
-                return 0
+        finally:
+            self.waking = False
         return 0
 
 
@@ -271,7 +287,11 @@ cdef class Server:
                 if exchange is not None:
                     exchange.on_connect_failed(Failure.CONNECT_FAILED)
             return
+        # Counted here, not when it is made: a connect that is cancelled just then has no loss.
         node = protocol
+        if not node.lost:
+            node.counted = True
+            self.cells[SC_CONNECTIONS_OPEN] += 1
         self.note_connect(True)
         exchange = connecting.exchange
         connecting.exchange = None
@@ -310,10 +330,6 @@ cdef class NodeConnection(Connection):
         self.wheel = server.wheel
         self.input = server.input
 
-    cdef int on_made(self) except -1:
-        self.server.cells[SC_CONNECTIONS_OPEN] += 1
-        return 0
-
     cdef int on_data(self, char *p, uint32_t n) except -1:
         if self.exchange is not None:
             return self.exchange.on_answer(p, n)
@@ -331,7 +347,9 @@ cdef class NodeConnection(Connection):
     cdef int on_lost(self, bint reset) except -1:
         cdef Exchange exchange = self.exchange
         self.server.unlink(self)
-        self.server.cells[SC_CONNECTIONS_OPEN] -= 1
+        if self.counted:
+            self.counted = False
+            self.server.cells[SC_CONNECTIONS_OPEN] -= 1
         if self.orphan:
             self.orphan = False
             self.server.give_back()
