@@ -355,14 +355,17 @@ cdef int length_of(const char *p, const Field *field, int64_t *length) noexcept 
 cdef void name_hop_by_hop(const char *p, const char *option, uint32_t size,
                           Head *head) noexcept nogil:
     """A Connection option names fields that stay on this hop (RFC 9110 §7.6.1)."""
-    cdef uint32_t i, j
+    cdef uint32_t i
+    cdef int64_t j
     cdef unsigned char a, b
     cdef Field *field
     for i in range(head.count):
         field = &head.fields[i]
         if field.name_size != size or field.flags & (HOP_BY_HOP | PROTECTED):
             continue
-        for j in range(size):
+        # From the end: crafted names share long beginnings (X-Long-Prefix-1, -2, ...), and a
+        # common end as well costs at most FIELDS_MAX x CONNECTION_OPTIONS_MAX x the name.
+        for j in range(size - 1, -1, -1):
             a = p[field.name + j]
             b = option[j]
             if a != b and ((a ^ b) != 0x20 or not ((a | 0x20) >= 97 and (a | 0x20) <= 122)):

@@ -326,10 +326,10 @@ cdef int open_tunnel(Session s) except -1:
         return WAIT
     s.phase = TUNNEL
     s.answer_done = False
+    s.arm(s.server.tier.tunnel_ms)
+    s.resume()
     if s.kept.size and not s.in_use:       # what the client sent behind its request
         s.tunnel_in(NULL, 0)
-    s.resume()
-    s.arm(s.server.tier.tunnel_ms)
-    if s.ended:
+    if s.ended and s.phase == TUNNEL:      # not if that ended it: the node may be gone by now
         s.node.half_close()
     return WAIT
