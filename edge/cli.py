@@ -70,6 +70,8 @@ def run_edge(options: argparse.Namespace) -> int:
     """`edge run`: the supervisor, until a signal ends it."""
     import asyncio
 
+    from edge.console import say
+    from edge.errors import EdgeError
     from edge.orders import read_orders
     from edge.supervisor import Supervisor, raise_descriptor_limit
 
@@ -80,7 +82,11 @@ def run_edge(options: argparse.Namespace) -> int:
             lambda: read_orders(options.config, options.tier, options.workers)
         ).run()
 
-    return asyncio.run(supervise())
+    try:
+        return asyncio.run(supervise())
+    except EdgeError as error:  # before there was anything to run
+        say(str(error))
+        return 1
 
 
 def check_config(options: argparse.Namespace) -> int:

@@ -25,7 +25,10 @@ class Resources:
 
     def __init__(self) -> None:
         self._started_at = wall()
-        self._arena = Arena.create()
+        try:
+            self._arena = Arena.create()
+        except OSError as error:
+            raise EdgeError(f"cannot make the shared memory: {error}") from error
         self._sockets = ListenSockets()
         self._sizes_accepted: dict[Address, int] = {}
         self._admin: tuple[Address, socket.socket] | None = None

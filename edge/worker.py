@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -41,6 +42,7 @@ KINDS = {"cdn": 0, "elb": 1, "haproxy": 2}  # TierKind in ext/upstream.pxd
 KEPT_S = 4.0
 DATE_S = 1.0
 ACCEPT_BACKLOG = 4096
+DESCRIPTORS_OWN = 64  # sockets, arena, epoll and what libraries open
 
 
 class Worker:
@@ -171,10 +173,10 @@ class Worker:
     # -- time --------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        self._loop.call_later(Limit.TICK_MS / 1000, self._tick)
         self._site.tick()
         for tier in self._tiers.values():
             tier.poll()
-        self._loop.call_later(Limit.TICK_MS / 1000, self._tick)
 
     def _tell_date(self) -> None:
         self._site.tell_date()
@@ -227,6 +229,12 @@ def hop_options(planned: TierPlan) -> dict[str, Any]:
     }
 
 
+def connections_max() -> int:
+    """Client connections that leave an eighth of the descriptors for servers and ourselves."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, descriptors - max(DESCRIPTORS_OWN, descriptors // 8))
+
+
 def tier_options(settings: Cdn | Elb | Haproxy) -> dict[str, Any]:
     """One tier's settings as the ready numbers that `ext.upstream.Tier` takes."""
     timeouts = settings.timeouts
@@ -252,7 +260,7 @@ def tier_options(settings: Cdn | Elb | Haproxy) -> dict[str, Any]:
         "error_limit": getattr(settings, "error_limit", 0) if checked else 0,
         "idle_max": settings.max_idle_per_server,
         "idle_ms": round(KEPT_S * 1000),
-        "connections_max": settings.max_connections,
+        "connections_max": settings.max_connections or connections_max(),
         "balance": getattr(settings, "balance", "roundrobin"),
     }
 

@@ -24,6 +24,8 @@ cdef class Wheel:
     cdef void link(self, Timer *timer, uint64_t tick) noexcept
     cdef void remove(self, Timer *timer) noexcept
     cdef int advance(self, uint64_t now_ms) except -1
+    cdef int visit(self, Timer *todo, uint64_t now_ms) except -1
+    cdef void put_back(self, Timer *todo) noexcept
 
 cdef uint64_t now_ms() noexcept nogil
 cdef uint64_t now_us() noexcept nogil

@@ -86,9 +86,7 @@ cdef class Wheel:
     cdef int advance(self, uint64_t now_ms) except -1:
         """Visit every slot up to `now_ms`; calls on_timer of what is due."""
         cdef Timer *head
-        cdef Timer *timer
         cdef Timer todo
-        cdef uint64_t due
         while self.tick * TICK_MS <= now_ms:
             head = &self.slots[self.tick % WHEEL_SLOTS]
             self.tick += 1
@@ -101,18 +99,40 @@ cdef class Wheel:
             todo.prev.next = &todo
             head.next = head
             head.prev = head
-            while todo.next != &todo:
-                timer = todo.next
-                self.remove(timer)
-                due = timer.due_ms
-                if due == 0:
-                    continue
-                if due > now_ms:
-                    self.arm(timer, due)
-                else:
-                    timer.due_ms = 0
-                    (<Timed>timer.owner).on_timer()
+            try:
+                self.visit(&todo, now_ms)
+            except BaseException:
+                self.put_back(&todo)
+                raise
         return 0
+
+    cdef int visit(self, Timer *todo, uint64_t now_ms) except -1:
+        """Fire, move on, or forget each timer of a list."""
+        cdef Timer *timer
+        cdef uint64_t due
+        while todo.next != todo:
+            timer = todo.next
+            self.remove(timer)
+            due = timer.due_ms
+            if due == 0:
+                continue
+            if due > now_ms:
+                self.arm(timer, due)
+            else:
+                timer.due_ms = 0
+                (<Timed>timer.owner).on_timer()
+        return 0
+
+    cdef void put_back(self, Timer *todo) noexcept:
+        """An on_timer has failed: the rest of its list, whose head is on the stack, is visited at
+        the next tick."""
+        cdef Timer *head = &self.slots[self.tick % WHEEL_SLOTS]
+        if todo.next == todo:
+            return
+        todo.next.prev = head.prev
+        head.prev.next = todo.next
+        todo.prev.next = head
+        head.prev = todo.prev
 
 
 # -- facade for tests ----------------------------------------------------------------------------
@@ -122,12 +142,15 @@ cdef class Alarm(Timed):
     cdef list fired
 
     cdef int on_timer(self) except -1:
+        if isinstance(self.key, Exception):
+            raise self.key
         self.fired.append(self.key)
         return 0
 
 
 cdef class WheelForTest:
-    """A wheel whose clock is the caller's: arm(key, due_ms), cancel(key), advance(now_ms)."""
+    """A wheel whose clock is the caller's: arm(key, due_ms), cancel(key), advance(now_ms). A key
+    that is an exception is raised when it is due."""
 
     cdef Wheel wheel
     cdef dict alarms

@@ -30,6 +30,7 @@ cdef extern from "<sys/socket.h>" nogil:
 from libc.errno cimport errno, EAGAIN
 
 
+CONNECT_SLACK_S = 0.5
 LOCAL_SHORTAGES = frozenset({errors.EMFILE, errors.ENFILE, errors.ENOBUFS, errors.ENOMEM,
                              errors.EADDRNOTAVAIL})
 
@@ -275,8 +276,10 @@ cdef class Server:
         cdef NodeConnection node
         cdef Exchange exchange
         try:
-            _, protocol = await self.loop.create_connection(
-                lambda: NodeConnection(self), self.host, self.port)
+            # Who waits has a deadline of its own; this one is for when nobody waits any more.
+            async with asyncio.timeout(self.tier.connect_ms / 1000.0 + CONNECT_SLACK_S):
+                _, protocol = await self.loop.create_connection(
+                    lambda: NodeConnection(self), self.host, self.port)
         except (OSError, asyncio.CancelledError) as error:
             exchange = connecting.exchange
             connecting.exchange = None

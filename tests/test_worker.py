@@ -12,6 +12,7 @@ from edge.worker import (
     answer_limit,
     between_bytes_ms,
     chain_from,
+    connections_max,
     hop_options,
     outer_recipes,
     tier_options,
@@ -205,7 +206,7 @@ def test_tier_options_of_haproxy() -> None:
         "error_limit": 10,
         "idle_max": 1024,
         "idle_ms": 4_000,
-        "connections_max": 0,
+        "connections_max": connections_max(),
         "balance": "roundrobin",
     }
 

@@ -149,3 +149,17 @@ def test_wheel_agrees_with_a_dict_of_deadlines(commands: list[tuple[str, int, in
                 del due[k]
     assert due == {}
     assert wheel.armed == 0
+
+
+def test_a_failing_timer_does_not_take_the_others_of_its_tick_along() -> None:
+    wheel = WheelForTest(1000)
+    failure = RuntimeError("on_timer failed")
+    wheel.arm(1, 1100)
+    wheel.arm(failure, 1100)
+    wheel.arm(2, 1100)
+    wheel.arm(3, 5000)
+    with pytest.raises(RuntimeError, match="on_timer failed"):
+        wheel.advance(2000)
+    assert wheel.advance(2000) == [2]
+    assert wheel.advance(6000) == [3]
+    assert wheel.armed == 0
