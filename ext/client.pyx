@@ -231,7 +231,8 @@ cdef class Client(Member):
                 keep(&self.kept, p + used, n - used)
         if self.phase == TUNNEL:
             return self.tunnel_in(NULL, 0)
-        if self.kept.size and (self.phase == WAITING or self.blocked or (
+        # A little is kept while a request waits, so that its client's end is still noticed.
+        if self.kept.size and (self.blocked or (
                 self.phase != IDLE and self.kept.size > PIPELINE_BYTES_MAX)):
             self.pause()
         return 0

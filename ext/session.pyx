@@ -20,7 +20,7 @@ from ext.answers import build_answer
 from ext.arena cimport (
     SC_1XX, SC_REQUESTS, SC_RESPONSE_ERRORS, TC_1XX, TC_IN_FLIGHT, TC_LATENCY_0,
     TC_LATENCY_SUM_US, TC_NO_SERVER, TC_REQUESTS, TC_REQUEST_ERRORS, latency_bucket)
-from ext.balance cimport PICK_NONE, hash_bytes
+from ext.balance cimport PICK_FULL, PICK_NONE, hash_bytes
 from ext.body cimport body_start
 from ext.client cimport (
     AWAIT, DONE, ELB, ERROR, FETCH, HAPROXY, HASH, LOG, LOOKUP, PASS, RELAY, TUNNEL, WAIT,
@@ -275,6 +275,8 @@ cdef int choose(Session s, Tier tier, int row) except -1:
         key = s.source_hash if tier.key_kind == KEY_SOURCE else s.uri_hash
     if s.same is not None and s.same.tier is tier:
         index = s.same.index
+    elif tier.queue and not again:         # behind those who wait already
+        index = PICK_FULL
     else:
         index = tier.balancer.pick(key, s.tried, s.tried_count)
     if index == PICK_NONE:

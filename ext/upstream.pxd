@@ -67,8 +67,9 @@ cdef class Server:
     cdef Wheel wheel
     cdef ReadBuffer input
     cdef Arena arena
-    cdef int slot
+    cdef int slot, row
     cdef int index                 # in tier.servers
+    cdef uint64_t yielded_ms       # when a slot was last left to other workers
     cdef uint64_t *cells
     cdef uint32_t maxconn
     cdef NodeConnection idle       # newest first
@@ -81,6 +82,7 @@ cdef class Server:
     cdef int drop_idle(self) except -1
     cdef Connecting connect(self, Exchange exchange)
     cdef bint take(self) noexcept
+    cdef bint others_starve(self) noexcept
     cdef int give_back(self) except -1
     cdef void note_connect(self, bint good) noexcept
 

@@ -21,6 +21,7 @@ from collections import deque
 from ext.arena cimport (SC_CONNECTS, SC_CONNECT_ERRORS, SC_CONNECTIONS_OPEN, SC_CONNECTIONS_IDLE,
                         SC_IN_FLIGHT, SC_REUSES, TC_QUEUED, ServerSlot, edge_add32, edge_load32,
                         edge_store32, edge_fence)
+from ext.limits cimport TICK_MS
 from ext.timers cimport now_ms
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -31,6 +32,8 @@ from libc.errno cimport errno, EAGAIN
 
 
 CONNECT_SLACK_S = 0.5
+cdef enum:
+    YIELD_MS = 2 * TICK_MS         # so long a worker may keep a server's only slot to itself
 LOCAL_SHORTAGES = frozenset({errors.EMFILE, errors.ENFILE, errors.ENOBUFS, errors.ENOMEM,
                              errors.EADDRNOTAVAIL})
 
@@ -121,9 +124,14 @@ cdef class Tier:
             server.drop_idle()
 
     def poll(self):
-        """Each tick: wake waiting requests when another worker has freed a slot."""
-        if self.queue:
+        """Each tick: wake waiting requests while other workers have freed slots."""
+        cdef Py_ssize_t waiting = len(self.queue), before
+        while waiting and self.queue:
+            waiting -= 1
+            before = len(self.queue)
             self.wake()
+            if len(self.queue) >= before:      # it queued again: nothing is free
+                break
 
     cdef int enqueue(self, Exchange exchange, bint first) except -1:
         exchange.queued = True
@@ -172,6 +180,7 @@ cdef class Server:
         self.name = name
         self.tier = tier
         self.arena = arena
+        self.row = row
         self.slot = slot
         self.index = index
         self.cells = arena.server_cells(row, slot)
@@ -202,9 +211,25 @@ cdef class Server:
     cdef int give_back(self) except -1:
         """Count a request out, and let a waiting one in."""
         self.cells[SC_IN_FLIGHT] -= 1
-        if self.tier.queue:
+        if self.tier.queue and not (self.maxconn and self.others_starve()):
             self.tier.wake()
         return 0
+
+    cdef bint others_starve(self) noexcept:
+        """Do requests of other workers wait while this one has every slot? Then a freed slot is
+        left to them now and then: they look for it every tick, and so does our own queue."""
+        cdef uint64_t queued = 0, served = 0, now = now_ms()
+        cdef int row
+        if now - self.yielded_ms < YIELD_MS:
+            return False
+        for row in range(<int>self.arena.head.rows):
+            if row != self.row:
+                queued += self.arena.tier_cells(row, self.tier.slot)[TC_QUEUED]
+                served += self.arena.server_cells(row, self.slot)[SC_IN_FLIGHT]
+        if queued == 0 or served:
+            return False
+        self.yielded_ms = now
+        return True
 
     # -- kept connections ----------------------------------------------------------------------
 

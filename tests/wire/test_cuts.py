@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import CutShortError
 from tests.origin import Close, Origin, Pause, Reset, Stall, answer, chunked_answer
 from tests.wire.stand import Stand, is_at_rest, run_stand
 
@@ -71,8 +70,8 @@ def test_client_cuts_its_request(stand: Stand, data: bytes, is_reset: bool) -> N
                 if is_reset:
                     client.reset()
                     continue
-                client.half_close()
-                with contextlib.suppress(ConnectionResetError):
+                with contextlib.suppress(OSError):
+                    client.half_close()
                     client.read_to_end()
         assert is_well(stand, node)
     assert stand.worker_pid() == pid
@@ -88,8 +87,8 @@ def test_node_cuts_its_answer(stand: Stand, data: bytes, end: Close | Reset, req
             node.default = [data[:size], Pause(0), end]
             with stand.client() as client:
                 client.send(REQUESTS[request_])
-                client.half_close()
-                with contextlib.suppress(ConnectionResetError, CutShortError):
+                with contextlib.suppress(OSError):  # the answer's RST may have come already
+                    client.half_close()
                     client.read_to_end()
         assert is_well(stand, node)
     assert stand.worker_pid() == pid

@@ -32,9 +32,16 @@ GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 WORKERS = 2
 
 
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """For tests after which edge is as it was."""
+    with run_stand(CONFIG, tmp_path_factory.mktemp("edge"), WORKERS) as stand:
+        yield stand
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Stand]:
-    """An edge of this test's own: its processes get signals."""
+    """An edge of this test's own: it ends, or gets another file."""
     with run_stand(CONFIG, tmp_path, WORKERS) as fresh:
         yield fresh
 
@@ -55,15 +62,15 @@ def worker_of(client: Client, stand: Stand) -> int:
 # -- kill -9 ------------------------------------------------------------------------------------
 
 
-def test_killed_worker_costs_its_own_connections_only(fresh: Stand) -> None:
-    with echo(fresh), ExitStack() as stack:
-        clients = [stack.enter_context(fresh.client()) for _ in range(16)]
+def test_killed_worker_costs_its_own_connections_only(stand: Stand) -> None:
+    with echo(stand), ExitStack() as stack:
+        clients = [stack.enter_context(stand.client()) for _ in range(16)]
         for client in clients:
             assert client.get("/a").body == b"/a"
-        before = fresh.edge.workers()
-        holders = [worker_of(client, fresh) for client in clients]
+        before = stand.edge.workers()
+        holders = [worker_of(client, stand) for client in clients]
         assert set(holders) == set(before), "the kernel spreads connections"
-        assert fresh.edge.kill_worker() == before[0]
+        assert stand.edge.kill_worker() == before[0]
         for client, holder in zip(clients, holders, strict=True):
             if holder == before[0]:
                 assert ends(client)
@@ -71,12 +78,11 @@ def test_killed_worker_costs_its_own_connections_only(fresh: Stand) -> None:
                 assert client.get("/b").body == b"/b"
         # Connections that come now, also to the dead one's socket, are served.
         for number in range(16):
-            with fresh.client() as client:
+            with stand.client() as client:
                 assert client.get(f"/{number}").body == b"/%d" % number
-        fresh.edge.wait_status(lambda _: len(fresh.edge.workers()) == WORKERS)
-        assert before[1] in fresh.edge.workers()
-        fresh.edge.wait_line("starting it again")
-        fresh.expect("starting it again")
+        stand.edge.wait_status(lambda _: len(stand.edge.workers()) == WORKERS)
+        assert before[1] in stand.edge.workers()
+        stand.expect("starting it again")
 
 
 def ends(client: Client) -> bool:
@@ -87,31 +93,37 @@ def ends(client: Client) -> bool:
         return True
 
 
-def test_killed_worker_leaves_no_request_in_flight(fresh: Stand) -> None:
+def test_killed_worker_leaves_no_request_in_flight(stand: Stand) -> None:
     """The counters of a dead worker's running requests do not stay."""
-    with fresh.node() as node, ExitStack() as stack:
+    with stand.node() as node, ExitStack() as stack:
         gate = node.gate()
-        clients = [stack.enter_context(fresh.client()) for _ in range(16)]
+        clients = [stack.enter_context(stand.client()) for _ in range(16)]
         for _ in clients:
             node.then(gate, answer(b"late"))
         for client in clients:
             client.send(GET)
         node.wait_requests(len(clients))
-        fresh.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == len(clients))
-        holders = [worker_of(client, fresh) for client in clients]
-        killed = fresh.edge.kill_worker()
+        stand.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == len(clients))
+        holders = [worker_of(client, stand) for client in clients]
+        killed = stand.edge.kill_worker()
         others = sum(holder != killed for holder in holders)
-        fresh.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == others)
+        stand.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == others)
         gate.open()
         for client, holder in zip(clients, holders, strict=True):
             if holder != killed:
                 assert client.read_response().body == b"late"
-        fresh.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == 0)
-        fresh.edge.wait_line("starting it again")
-        fresh.expect("starting it again")
+        stand.edge.wait_status(lambda status: status["tiers"][0]["in_flight"] == 0)
+        stand.expect("starting it again")
 
 
 # -- reload -------------------------------------------------------------------------------------
+
+
+def reload(stand: Stand, config_text: str | None = None) -> None:
+    """Reloads, and waits until the workers of before are gone."""
+    before = set(stand.edge.workers())
+    stand.edge.reload(config_text)
+    stand.edge.wait_status(lambda _: not before & set(stand.edge.workers()))
 
 
 @pytest.mark.parametrize(
@@ -119,22 +131,26 @@ def test_killed_worker_leaves_no_request_in_flight(fresh: Stand) -> None:
     [(b"GET", False), (b"POST", False), (b"GET", True)],
     ids=["GET", "POST", "new connections"],
 )
-def test_reload_under_load_loses_nothing(fresh: Stand, method: bytes, is_new_each: bool) -> None:
+def test_reload_under_load_loses_nothing(stand: Stand, method: bytes, is_new_each: bool) -> None:
     with (
-        echo(fresh) as node,
-        run_load(fresh.ports["port"], method=method, is_new_each=is_new_each) as load,
+        echo(stand) as node,
+        run_load(stand.ports["port"], method=method, is_new_each=is_new_each) as load,
     ):
         load.wait_done(20)
-        for generation in (2, 3):
-            before = fresh.edge.workers()
-            fresh.edge.reload()
-            fresh.edge.wait_line(f"generation {generation} serves")
-            load.wait_done(20)
-            fresh.edge.wait_status(lambda _, old=before: not set(old) & set(fresh.edge.workers()))
+        reload(stand)
         load.wait_done(20)
         load.stop()
         targets = [request.head.target for request in node.requests]
         assert len(targets) == len(set(targets)) == load.done, "none was sent twice"
+
+
+def test_reload_twice_in_a_row(stand: Stand) -> None:
+    """The second comes while the first is under way; the newest file wins, nothing is lost."""
+    with echo(stand), run_load(stand.ports["port"]) as load:
+        load.wait_done(20)
+        stand.edge.reload()
+        reload(stand)
+        load.wait_done(20)
 
 
 def test_reload_takes_the_new_file(fresh: Stand) -> None:
@@ -142,49 +158,57 @@ def test_reload_takes_the_new_file(fresh: Stand) -> None:
         with fresh.client() as client:
             assert client.get("/x").body == b"/x"
         text = fresh.edge.config_path.read_text()
-        before = fresh.edge.workers()
-        fresh.edge.reload(text.replace(f":{fresh.ports['node1']}", f":{other.port}"))
-        fresh.edge.wait_status(lambda _: not set(before) & set(fresh.edge.workers()))
+        reload(fresh, text.replace(f":{fresh.ports['node1']}", f":{other.port}"))
         with fresh.client() as client:
             assert client.get("/x").body == b"new node"
 
 
-def test_bad_file_on_reload_keeps_the_old_one(fresh: Stand) -> None:
-    with echo(fresh), fresh.client() as client:
+def reload_in_vain(stand: Stand, config_text: str) -> None:
+    """Reloads a file that is refused; afterwards the good one is in its place again."""
+    path = stand.edge.config_path
+    good = path.read_text()
+    count = sum("not reloaded" in line for line in stand.edge.stderr)
+    stand.edge.reload(config_text)
+    stand.edge.wait_line("not reloaded", count=count + 1)
+    path.write_text(good)
+
+
+def test_bad_file_on_reload_keeps_the_old_one(stand: Stand) -> None:
+    with echo(stand), stand.client() as client:
         assert client.get("/a").body == b"/a"
-        before = fresh.edge.workers()
-        fresh.edge.reload("haproxy: {listen: nowhere}\nnodes: []\n")
-        fresh.edge.wait_line("not reloaded")
-        assert any("haproxy.listen" in line for line in fresh.edge.stderr)
+        before = stand.edge.workers()
+        reload_in_vain(stand, "haproxy: {listen: nowhere}\nnodes: []\n")
+        assert any("haproxy.listen" in line for line in stand.edge.stderr)
         assert client.get("/b").body == b"/b", "the old workers go on, with their connections"
-        assert fresh.edge.workers() == before
-        with fresh.client() as other:
+        assert stand.edge.workers() == before
+        with stand.client() as other:
             assert other.get("/c").body == b"/c"
 
 
-def test_port_in_use_on_reload_keeps_the_old_one(fresh: Stand) -> None:
-    with echo(fresh), Origin() as somebody, fresh.client() as client:
+def test_port_in_use_on_reload_keeps_the_old_one(stand: Stand) -> None:
+    with echo(stand), Origin() as somebody, stand.client() as client:
         assert client.get("/a").body == b"/a"
-        text = fresh.edge.config_path.read_text()
-        fresh.edge.reload(text.replace(f":{fresh.ports['port']}", f":{somebody.port}"))
-        fresh.edge.wait_line("not reloaded")
+        text = stand.edge.config_path.read_text()
+        reload_in_vain(stand, text.replace(f":{stand.ports['port']}", f":{somebody.port}"))
         assert client.get("/b").body == b"/b"
 
 
-def test_reload_lets_a_running_request_end(fresh: Stand) -> None:
-    with fresh.node() as node, fresh.client() as client:
+def test_reload_lets_a_running_request_end(stand: Stand) -> None:
+    with stand.node() as node, stand.client() as client:
         gate = node.gate()
         node.then(gate, answer(b"late"))
         client.send(GET)
         node.wait_requests(1)
-        before = fresh.edge.workers()
-        fresh.edge.reload()
-        fresh.edge.wait_line("generation 2 serves")
-        assert set(before) & set(fresh.edge.workers()), "the old worker waits for it"
+        holder = worker_of(client, stand)
+        before = set(stand.edge.workers())
+        stand.edge.reload()
+        stand.edge.wait_status(lambda _: before & set(stand.edge.workers()) == {holder})
         gate.open()
-        assert client.read_response().body == b"late"
+        response = client.read_response()
+        assert response.body == b"late"
+        assert response.values(b"connection") == [b"close"]
         assert client.read_to_end() == b""
-        fresh.edge.wait_status(lambda _: not set(before) & set(fresh.edge.workers()))
+        stand.edge.wait_status(lambda _: not before & set(stand.edge.workers()))
 
 
 def test_reload_to_another_port(fresh: Stand) -> None:
