@@ -58,6 +58,7 @@ class Worker:
         self._tiers: dict[str, Tier] = {}
         self._listening: list[asyncio.Server] = []
         self._stopped = asyncio.Event()
+        self._drained = asyncio.Event()
 
     async def start(self) -> None:
         """Builds everything and accepts."""
@@ -77,11 +78,10 @@ class Worker:
         await asyncio.sleep(2 * Limit.TICK_MS / 1000)
         for server in self._listening:
             server.close()
-        empty = asyncio.Event()
-        self._site.drain(empty.set)
+        self._site.drain()
         # The supervisor bounds the drain too; this is for when it is no longer there.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(empty.wait(), self._settings.drain_s)
+            await asyncio.wait_for(self._drained.wait(), self._settings.drain_s)
         for tier in self._tiers.values():
             tier.close_idle()
         await asyncio.sleep(0)
@@ -177,6 +177,12 @@ class Worker:
         self._site.tick()
         for tier in self._tiers.values():
             tier.poll()
+        if self._site.draining and not self._site.sessions and not self._has_orphans():
+            self._drained.set()
+
+    def _has_orphans(self) -> bool:
+        """Requests whose clients are gone, but which a server is still carrying out."""
+        return any(tier.orphans for tier in self._tiers.values())
 
     def _tell_date(self) -> None:
         self._site.tell_date()

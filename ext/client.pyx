@@ -321,9 +321,7 @@ cdef class Client(Member):
         if self.phase == LINGER:
             return self.close()
         if self.phase == IDLE:
-            if self.kept.size:                 # half a head, then FIN
-                self.refuse(<int>Refused.BAD_LINE_END)
-            return self.close()
+            return self.next_request()
         # Half-close after a whole request is legal; a body that still waits here may be whole.
         return 0 if self.phase == WAITING else self.end_if_cut()
 
@@ -386,9 +384,7 @@ cdef class Client(Member):
             self.hold(parts + first, count - first)
         self.request_done = last
         self.arm(self.entry.answer_ms if last else self.entry.tier.client_ms)
-        if self.node.blocked and not last:
-            self.pause()
-        return 0
+        return self.pause() if self.node.blocked and not last else 0
 
     cdef int send_last_chunk(self, iovec *parts, int count) except -1:
         """Append the last chunk with the trailers at hand; the new count."""
@@ -660,9 +656,7 @@ cdef class Client(Member):
         if self.broken and not self.answer_done:
             return self.drop()
         self.arm(self.entry.tier.client_ms if self.blocked else self.entry.between_ms)
-        if self.blocked and not self.answer_done:
-            self.node.pause()
-        return 0
+        return self.node.pause() if self.blocked and not self.answer_done else 0
 
     cdef int on_answer_end(self, bint reset) except -1:
         """The server closed (FIN) or reset the connection."""
@@ -746,6 +740,9 @@ cdef class Client(Member):
 
     cdef int on_timer(self) except -1:
         cdef Tier tier = self.entry.tier
+        # `client` is a limit on silence: a client that reads, however slowly, has more time.
+        if self.blocked and self.phase != TUNNEL and self.progress():
+            return self.arm(tier.client_ms)
         if self.phase == IDLE:
             if self.chunks_wait == HOLD_ON:
                 self.chunks_wait = HOLD_OVER

@@ -35,7 +35,6 @@ cdef class Site:
     cdef readonly bint draining
     cdef readonly uint64_t sessions    # open client connections
     cdef Member first              # all of them
-    cdef object on_empty           # called when draining and the last connection has ended
     cdef bytes date
 
     cdef Block *take_block(self, uint32_t room) except NULL

@@ -57,16 +57,10 @@ cdef class Site:
         """Renew the Date field; the worker calls it every second."""
         self.date = f"Date: {email.utils.formatdate(time.time(), usegmt=True)}\r\n".encode()
 
-    def drain(self, on_empty):
-        """Take no further request on any connection: the running ones end with `close`.
-
-        `on_empty()` is called when the last connection has ended, or at once.
-        """
+    def drain(self):
+        """Take no further request on any connection: the running ones end with `close`."""
         cdef Member member = self.first
         self.draining = True
-        self.on_empty = on_empty
-        if self.sessions == 0:
-            on_empty()
         while member is not None:
             member.on_drain()
             member = member.next
@@ -92,8 +86,6 @@ cdef class Site:
         member.next = None
         member.prev = None
         self.sessions -= 1
-        if self.sessions == 0 and self.on_empty is not None:
-            self.on_empty()
 
     cdef Block *take_block(self, uint32_t room) except NULL:
         """A block of at least `room` bytes, with size 0."""

@@ -25,6 +25,7 @@ cdef class Connection(Timed):
     cdef bint lost                 # connection_lost was called
     cdef bint closing
     cdef Bytes kept                # bytes read but not yet used
+    cdef uint64_t unsent           # at the last look of `progress`
 
     # up-calls, overridden by the session and by node connections
     cdef int on_made(self) except -1
@@ -36,6 +37,7 @@ cdef class Connection(Timed):
     # down-calls
     cdef int send(self, iovec *parts, int count) except -1
     cdef int send_bytes(self, bytes data) except -1
+    cdef bint progress(self) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1
     cdef int close(self) except -1

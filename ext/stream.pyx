@@ -26,6 +26,12 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_NOSIGNAL
     int MSG_DONTWAIT
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, ...)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    unsigned long SIOCOUTQ
+
 from ext.live cimport EDGE_LIVE_ADD, EDGE_LIVE_SUB
 
 
@@ -140,6 +146,7 @@ cdef class Connection(Timed):
 
     def pause_writing(self):
         self.blocked = True
+        self.unsent = <uint64_t>-1
 
     def resume_writing(self):
         self.blocked = False
@@ -195,6 +202,22 @@ cdef class Connection(Timed):
             i += 1
         self.transport.write(rest)
         return 0
+
+    cdef bint progress(self) except -1:
+        """Has the peer taken anything since the last call, or since the connection was blocked?
+
+        Counts what the transport and the kernel hold: a slow reader is not a dead one.
+        """
+        cdef int held = 0
+        cdef uint64_t unsent
+        if self.lost or self.transport is None:
+            return False
+        ioctl(self.fd, SIOCOUTQ, &held)
+        unsent = <uint64_t>self.transport.get_write_buffer_size() + <uint64_t>held
+        if unsent < self.unsent:
+            self.unsent = unsent
+            return True
+        return False
 
     cdef int send_bytes(self, bytes data) except -1:
         cdef iovec part

@@ -87,6 +87,7 @@ cdef class Wheel:
         """Visit every slot up to `now_ms`; calls on_timer of what is due."""
         cdef Timer *head
         cdef Timer todo
+        cdef bint whole
         while self.tick * TICK_MS <= now_ms:
             head = &self.slots[self.tick % WHEEL_SLOTS]
             self.tick += 1
@@ -99,11 +100,13 @@ cdef class Wheel:
             todo.prev.next = &todo
             head.next = head
             head.prev = head
+            whole = False
             try:
                 self.visit(&todo, now_ms)
-            except BaseException:
-                self.put_back(&todo)
-                raise
+                whole = True
+            finally:
+                if not whole:
+                    self.put_back(&todo)
         return 0
 
     cdef int visit(self, Timer *todo, uint64_t now_ms) except -1:

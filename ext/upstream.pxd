@@ -51,6 +51,7 @@ cdef class Tier:
     cdef uint32_t idle_ms          # how long one is kept
     cdef uint32_t connections_max  # client connections of this worker; 0 = no limit
     cdef object queue              # deque of waiting Exchanges
+    cdef readonly int orphans      # requests that run on without their clients
 
     cdef int enqueue(self, Exchange exchange, bint first) except -1
     cdef bint waking, wake_again

@@ -30,6 +30,7 @@ class Tier:
     name: str
     kind: int
     servers: list[Server]
+    orphans: int
     def __init__(
         self, name: str, kind: int, arena: Arena, row: int, slot: int, options: dict[str, Any]
     ) -> None: ...

@@ -380,6 +380,7 @@ cdef class NodeConnection(Connection):
             self.server.cells[SC_CONNECTIONS_OPEN] -= 1
         if self.orphan:
             self.orphan = False
+            self.server.tier.orphans -= 1
             self.server.give_back()
         if exchange is not None:
             exchange.on_answer_end(reset)
@@ -403,6 +404,7 @@ cdef class NodeConnection(Connection):
         `ms`."""
         self.exchange = None
         self.orphan = True
+        self.server.tier.orphans += 1
         self.wheel.arm(&self.timer, now_ms() + ms)
         return 0
 

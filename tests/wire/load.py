@@ -55,7 +55,11 @@ class Load:
         assert self.done >= aim, self.failures
 
     def end_when_refused(self) -> None:
-        """From now on a refused connection is the end of a client, and no failure."""
+        """From now on a refused connection is the end of a client, and no failure.
+
+        Nor is one that is reset before its first answer: Linux completes connections in the name
+        of a listening socket and resets those that nobody has accepted when it closes.
+        """
         self._end_when_refused.set()
 
     def stop(self) -> None:
@@ -70,13 +74,16 @@ class Load:
 
     def _run(self) -> None:
         client: Client | None = None
+        count = 0
         try:
             while not self._stop.is_set():
                 if client is None:
                     client = self._connect()
+                    count = 0
                     if client is None:
                         return
-                if not self._ask(client):
+                count += 1
+                if not self._ask(client, count):
                     client.close()
                     client = None
         finally:
@@ -91,8 +98,8 @@ class Load:
                 self._fail(f"connect: {error!r}")
             return None
 
-    def _ask(self, client: Client) -> bool:
-        """One request; whether the connection may be used again."""
+    def _ask(self, client: Client, count: int) -> bool:
+        """The count-th request on a connection; whether it may be used again."""
         number = next(self._numbers)
         start = b"%s /%d HTTP/1.1\r\nHost: a\r\n" % (self._method, number)
         body = b"%d" % number if self._method == b"POST" else b""
@@ -103,7 +110,10 @@ class Load:
             client.send(start + fields + b"\r\n" + body)
             response = client.read_response(self._method)
         except (CutShortError, OSError) as error:
-            self._fail(f"request {number}: {error!r}")
+            is_unaccepted = count == 1 and isinstance(error, ConnectionResetError)
+            if is_unaccepted and self._end_when_refused.is_set():
+                return False
+            self._fail(f"request {number}, {count}. on its connection: {error!r}")
             return False
         is_good = response.status == 200 and response.body == b"/%d" % number
         if not is_good and response.status not in self._may_be:

@@ -235,7 +235,7 @@ def test_drain_under_load_loses_nothing(fresh: Stand, method: bytes) -> None:
         load.join()
         assert not load.failures
         targets = [request.head.target for request in node.requests]
-        assert len(targets) == len(set(targets)) == load.done
+        assert len(targets) == len(set(targets)) == load.done, "what a node got was answered"
 
 
 def test_drain_ends_a_running_request_and_idle_connections(fresh: Stand) -> None:
