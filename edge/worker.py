@@ -17,6 +17,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
@@ -56,7 +57,7 @@ class Worker:
         self._arena = Arena.attach(job.arena_fd)
         self._site = Site(loop, self._arena)
         self._tiers: dict[str, Tier] = {}
-        self._listening: list[asyncio.Server] = []
+        self._listening: list[tuple[asyncio.Server, socket.socket, Entry]] = []
         self._stopped = asyncio.Event()
         self._drained = asyncio.Event()
 
@@ -76,8 +77,7 @@ class Worker:
         await self._stopped.wait()
         # What is in the accept queues was accepted by the kernel in our name: take it first.
         await asyncio.sleep(2 * Limit.TICK_MS / 1000)
-        for server in self._listening:
-            server.close()
+        await asyncio.gather(*self._accept_last())
         self._site.drain()
         # The supervisor bounds the drain too; this is for when it is no longer there.
         with contextlib.suppress(TimeoutError):
@@ -85,6 +85,18 @@ class Worker:
         for tier in self._tiers.values():
             tier.close_idle()
         await asyncio.sleep(0)
+
+    def _accept_last(self) -> list[Coroutine[Any, Any, Any]]:
+        """Closes the listeners; what came since the loop last looked is accepted, not reset."""
+        accepted = []
+        for server, sock, entry in self._listening:
+            with contextlib.suppress(OSError):  # BlockingIOError: none is left
+                while True:
+                    connection, _ = sock.accept()
+                    connection.setblocking(False)
+                    accepted.append(self._loop.connect_accepted_socket(entry, connection))
+            server.close()
+        return accepted
 
     def stop(self) -> None:
         self._stopped.set()
@@ -142,9 +154,8 @@ class Worker:
         sock = socket.socket(fileno=listener.fd)
         sock.setblocking(False)
         entry = self._make_entry(listener.tier)
-        self._listening.append(
-            await self._loop.create_server(entry, sock=sock, backlog=ACCEPT_BACKLOG)
-        )
+        server = await self._loop.create_server(entry, sock=sock, backlog=ACCEPT_BACKLOG)
+        self._listening.append((server, sock, entry))
 
     def _make_entry(self, tier_name: str) -> Entry:
         """The chain that begins at a tier, as far as it is in this process."""

@@ -361,6 +361,8 @@ cdef class NodeConnection(Connection):
     cdef int on_data(self, char *p, uint32_t n) except -1:
         if self.exchange is not None:
             return self.exchange.on_answer(p, n)
+        if self.orphan and n > 9 and p[9] == b'1':
+            return 0                           # 1xx: not the answer yet
         # Nobody asked, or nobody waits any longer: never to be read as the next answer.
         self.server.unlink(self)
         return self.abort()
