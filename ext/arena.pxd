@@ -5,7 +5,7 @@
 #
 # One writer per word: slots are written by control (states) and by the supervisor (names), a row
 # only by the worker that claimed it. So counters are plain adds without atomics, and a reader
-# sums the rows. The two words that several processes write (`epoch`, `connect_fail_streak`)
+# sums the rows. The words that several processes write (epoch, complaints, connect_fail_streak)
 # and the passive DOWN mark use atomics. Nothing in here is a lock, so a process killed at any
 # instruction leaves nothing held. Unused rows and slots cost address space, not memory.
 from libc.stdint cimport uint32_t, uint64_t
@@ -54,6 +54,7 @@ cdef struct ArenaHead:
     uint32_t servers                # slots in use
     uint32_t tiers
     uint32_t rows                   # rows ever used; readers sum this many
+    uint32_t complaints             # failed connects that workers have reported
 
 cdef struct ServerSlot:
     uint32_t state                  # ServerState

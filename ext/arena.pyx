@@ -201,6 +201,11 @@ cdef class Arena:
     def epoch(self) -> int:
         return edge_load64(&self.head.epoch)
 
+    @property
+    def news(self) -> int:
+        """Another number whenever a server's state has changed or a connect has failed."""
+        return edge_load64(&self.head.epoch) + (<uint64_t>edge_load32(&self.head.complaints) << 32)
+
     def server(self, int slot) -> dict:
         """State of one server; see ServerSlot for the units."""
         self._check(slot)
@@ -232,6 +237,7 @@ cdef class Arena:
             s.checked = 1 if checked else 0
         if connect_fail_streak is not None:
             edge_store32(&s.connect_fail_streak, connect_fail_streak)
+            edge_add32(&self.head.complaints, 1)
         if admin is not None:
             edge_store32(&s.admin, admin)
         if state is not None:

@@ -6,12 +6,10 @@ server go to `on_answer`: the answer's head re-enters the steps at `deliver`, bo
 relayed. Events of others (a free slot, a connection, a deadline) re-enter through `resume_at`.
 
 Back-pressure: each direction holds at most one read. Who feeds a socket that is full stops
-reading the other side until it is writable again; requests that come faster than their answers
-go, and bodies that wait for a connection, stay in the kernel.
+reading the other side until it is writable; requests that outrun their answers stay in the kernel.
 
 Deadlines: one timer, whose meaning is the phase's (see on_timer). Retries: `attempt_failed` asks
-`may_retry`; the block is sent again. Ends: `log` counts and lets the server go, exactly once per
-request, whichever way it ends (`after`, `leave`, `cut`, `tunnel_end`).
+`may_retry`; the block is sent again. Ends: `log` counts and lets the server go, once per request.
 
 Ownership: the block and `kept` are ours; `part` and `got` are borrowed from the read while use() or
 on_answer() runs; `node.exchange` and `node` refer to each other and are cut together in `let_go`.
@@ -41,6 +39,7 @@ from ext.upstream cimport Failure, TIER_CDN, TIER_ELB, may_retry
 cdef enum:
     DRAIN_IDLE_MS = 1000           # an idle connection's last chance to send, when draining
     TURN_AROUND_MS = 1000          # HAProxy's pause before the same server is tried again
+    GATHER_BYTES = 4096            # copying a small body costs less than a second part to send
     HOLD_MS = 50                   # longest wait for the end of a small chunked body
     HOLD_BYTES = 8192              # a larger one is streamed at once
 
@@ -622,9 +621,8 @@ cdef class Client(Member):
     cdef int relay(self, uint32_t head_size) except -1:
         """Send what is at hand of the answer: the head from scratch if any, then body bytes.
 
-        Sets answer_done at the end of the answer. Bytes behind the end are not used, and their
-        connection is not kept. Answers 1, and sends nothing, if the body that came with the
-        head breaks the rules.
+        Sets answer_done at its end; bytes behind it are not used, and their connection is not
+        kept. Answers 1, and sends nothing, if the body that came with the head is bad.
         """
         cdef iovec parts[PARTS_MAX]
         cdef char size_line[FRAME_BYTES]
@@ -647,6 +645,9 @@ cdef class Client(Member):
             count = frame_chunk(&piece, size_line, parts, count)
             if piece.last and self.answer_body.kind == BODY_CHUNKED:
                 count = self.send_last_chunk(parts, count)
+        elif head_size and head_size + piece.size <= GATHER_BYTES:
+            memcpy(self.site.out + head_size, piece.payload, piece.size)
+            parts[0].iov_len = head_size + piece.size
         elif piece.size:
             count = add_part(parts, count, piece.payload, piece.size)
         self.send(parts, count)

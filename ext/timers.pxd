@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 cdef enum:
-    WHEEL_SLOTS = 1024             # x TICK_MS = 20 s a turn; later timers are revisited each turn
+    WHEEL_SLOTS = 1024             # x TICK_MS = 41 s a turn; later timers are revisited each turn
 
 cdef struct Timer:
     Timer *next                    # NULL = not in the wheel

@@ -342,6 +342,7 @@ cdef class Server:
             return
         self.cells[SC_CONNECT_ERRORS] += 1
         streak = edge_add32(&s.connect_fail_streak, 1)
+        edge_add32(&self.arena.head.complaints, 1)
         if self.tier.error_limit and streak >= self.tier.error_limit:
             self.arena.mark_down(self.slot)
 

@@ -33,6 +33,9 @@ STAGGER_S_MAX = 1.0
 class States(Protocol):
     """The server states all processes share; `ext.arena.Arena` in production."""
 
+    @property
+    def news(self) -> int: ...
+
     def server(self, slot: int) -> Mapping[str, Any]: ...
 
     def set_server(
@@ -202,13 +205,19 @@ class HealthRunner:
         return [span_s * index / len(intervals) for index in range(len(intervals))]
 
     async def _look_for_ever(self) -> None:
+        seen = None
         while True:
-            for server in self.servers.values():
-                server.look()
-            for slot in self._unchecked_slots:
-                if self._states.server(slot)["state"] != ServerState.UP:
-                    self._states.set_server(slot, state=ServerState.UP, connect_fail_streak=0)
+            if (news := self._states.news) != seen:  # one load, while nothing happens
+                seen = news
+                self._look()
             await asyncio.sleep(POLL_S)
+
+    def _look(self) -> None:
+        for server in self.servers.values():
+            server.look()
+        for slot in self._unchecked_slots:
+            if self._states.server(slot)["state"] != ServerState.UP:
+                self._states.set_server(slot, state=ServerState.UP, connect_fail_streak=0)
 
 
 def _machine_for(spec: CheckSpec, states: States) -> HealthMachine:

@@ -215,6 +215,10 @@ class WatchedStates:
         self.arena = arena
         self.written = asyncio.Event()
 
+    @property
+    def news(self) -> int:
+        return self.arena.news
+
     def server(self, slot: int) -> Mapping[str, Any]:
         return self.arena.server(slot)
 
