@@ -67,6 +67,7 @@ class Worker:
             self._tiers[planned.name] = self._make_tier(planned)
         for planned in self._plan.tiers:
             self._wire(planned)
+        self._site.start()
         for listener in self._job.listeners:
             await self._listen(listener)
         self._tick()
@@ -132,7 +133,7 @@ class Worker:
 
     def _make_server(self, tier: Tier, index: int, planned: ServerPlan) -> Server:
         host, port = split_address(planned.address) if planned.address else ("", 0)
-        wheel, buffer = self._site.parts
+        wheel, readiness = self._site.parts
         assert self._job.row is not None
         return Server(
             planned.name,
@@ -147,7 +148,7 @@ class Worker:
             self._tiers[planned.next_tier] if planned.next_tier else None,
             self._loop,
             wheel,
-            buffer,
+            readiness,
         )
 
     async def _listen(self, listener: ListenerJob) -> None:

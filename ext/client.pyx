@@ -51,7 +51,7 @@ cdef class Client(Member):
         self.entry = entry
         self.site = entry.site
         self.wheel = entry.site.wheel
-        self.input = entry.site.input
+        self.readiness = entry.site.readiness
 
     cdef int run(self, int step) except -1:
         """Run the steps from a row until one waits or the request is done."""

@@ -3,7 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from ext.arena cimport Arena
 from ext.forward cimport Recipe
 from ext.http1 cimport Head, HeadLimits
-from ext.stream cimport ReadBuffer
+from ext.readiness cimport Readiness
 from ext.timers cimport Wheel
 from ext.upstream cimport Exchange, Tier
 
@@ -22,7 +22,7 @@ cdef class Site:
     cdef readonly object loop
     cdef readonly Arena arena
     cdef Wheel wheel
-    cdef ReadBuffer input
+    cdef Readiness readiness
     cdef Head request              # scratch: valid until the steps first wait
     cdef Head answer
     cdef Head trailers

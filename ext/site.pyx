@@ -28,7 +28,7 @@ cdef class Site:
         self.loop = loop
         self.arena = arena
         self.wheel = Wheel()
-        self.input = ReadBuffer()
+        self.readiness = Readiness(loop)
         # A node's head may be as large as the largest that a client may send.
         self.answer_limits.header_bytes = HEAD_BYTES_MAX
         self.answer_limits.header_count = FIELDS_MAX
@@ -46,8 +46,12 @@ cdef class Site:
 
     @property
     def parts(self):
-        """(wheel, read buffer) for the servers of this worker."""
-        return self.wheel, self.input
+        """(wheel, readiness set) for the servers of this worker."""
+        return self.wheel, self.readiness
+
+    def start(self):
+        """Read whatever is ready, from now on."""
+        self.loop.add_reader(self.readiness.fd, self.readiness.on_ready)
 
     def tick(self):
         """Advance the timers; the worker calls it every TICK_MS."""

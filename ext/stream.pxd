@@ -2,11 +2,8 @@
 # at once and to uvloop's transport only when the kernel takes no more.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.uio cimport iovec
-from ext.timers cimport Timed, Wheel
-
-cdef class ReadBuffer:
-    cdef char *base
-    cdef Py_ssize_t exported[1]    # shape of the one-dimensional view
+from ext.readiness cimport Readiness, Watched
+from ext.timers cimport Wheel
 
 cdef struct Bytes:                 # owned bytes, added behind and taken in front
     char *base                     # of the memory; NULL when nothing is held
@@ -14,14 +11,15 @@ cdef struct Bytes:                 # owned bytes, added behind and taken in fron
     uint32_t size
     uint32_t room                  # of the memory
 
-cdef class Connection(Timed):
+cdef class Connection(Watched):
     cdef object transport          # NULL-like None before connection_made and after the loss
-    cdef ReadBuffer input
+    cdef Readiness readiness
     cdef Wheel wheel
-    cdef int fd
     cdef bint blocked              # the transport holds bytes: resume_writing will come
     cdef bint broken               # a write failed: the read side will tell why
     cdef bint paused               # reading is paused
+    cdef bint deaf                 # FIN or an error was read: nothing more comes
+    cdef bint was_reset
     cdef bint lost                 # connection_lost was called
     cdef bint closing
     cdef Bytes kept                # bytes read but not yet used

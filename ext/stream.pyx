@@ -1,13 +1,14 @@
-"""Connections of the data path over uvloop's BufferedProtocol.
+"""Connections of the data path: read by ext.readiness, written at once, held by uvloop.
 
-Theory. All connections of a worker read into one buffer: uvloop asks for it, reads, and tells the
-count, and the bytes are used or copied before the next read. So an idle connection owns no
-buffer. A write is tried on the socket first (`sendmsg`, no Python object); what the kernel does
-not take is given to the transport, whose high-water mark is 0, so `blocked` is exactly "the
-transport holds bytes". Whoever feeds a blocked connection stops reading its source: at most one
-read (READ_BYTES) is held per direction, whatever the size of a body.
+Theory. uvloop makes and ends the connections, and holds what could not be sent; its own reading is
+paused for good, because `Readiness` reads all connections of a worker in batches, into one buffer:
+an idle connection owns none. A write is tried on the socket first (no Python object); what the
+kernel does not take is given to the transport, whose high-water mark is 0, so `blocked` is exactly
+"the transport holds bytes". Whoever feeds a blocked connection stops reading its source: at most
+one read (READ_BYTES) is held per direction, whatever the size of a body.
 
-Ownership: `kept` is owned; the pointer that on_data gets is borrowed until it returns.
+Ownership: `kept` is owned; the pointer that on_data gets is borrowed until it returns. A connection
+leaves the readiness set before its descriptor can be closed.
 """
 import socket
 import struct
@@ -15,8 +16,6 @@ import struct
 from libc.errno cimport errno, EAGAIN, EINTR
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
-
-from ext.limits cimport READ_BYTES
 
 cdef extern from "<sys/socket.h>" nogil:
     struct msghdr:
@@ -77,40 +76,10 @@ cdef void release(Bytes *b) noexcept:
     b.room = 0
 
 
-cdef class ReadBuffer:
-    """READ_BYTES of memory with the buffer interface; one per worker."""
-
-    def __cinit__(self):
-        self.base = <char *>malloc(READ_BYTES)
-        if self.base == NULL:
-            raise MemoryError
-        self.exported[0] = READ_BYTES
-
-    def __dealloc__(self):
-        free(self.base)
-
-    def __getbuffer__(self, Py_buffer *buffer, int flags):
-        buffer.buf = self.base
-        buffer.obj = self
-        buffer.len = READ_BYTES
-        buffer.itemsize = 1
-        buffer.readonly = 0
-        buffer.ndim = 1
-        buffer.format = b"B"
-        buffer.shape = self.exported
-        buffer.strides = NULL
-        buffer.suboffsets = NULL
-        buffer.internal = NULL
-
-    def __releasebuffer__(self, Py_buffer *buffer):
-        pass
-
-
-cdef class Connection(Timed):
+cdef class Connection(Watched):
     """Base of client and node connections: the asyncio face, and the write path."""
 
     def __cinit__(self, *args):
-        self.fd = -1
         EDGE_LIVE_ADD("connection")
 
     def __dealloc__(self):
@@ -119,29 +88,38 @@ cdef class Connection(Timed):
             self.wheel.remove(&self.timer)
         EDGE_LIVE_SUB("connection")
 
-    # -- asyncio.BufferedProtocol -------------------------------------------------------------
+    # -- asyncio.Protocol ----------------------------------------------------------------------
 
     def connection_made(self, transport):
         self.transport = transport
         self.fd = transport.get_extra_info("socket").fileno()
         transport.set_write_buffer_limits(high=0)
+        self.readiness.watch(self)
+        # A transport starts reading behind this call.
+        self.readiness.loop.call_soon(self.leave_reading_to_us)
         self.on_made()
 
-    def get_buffer(self, hint):
-        return self.input
+    def leave_reading_to_us(self):
+        if not self.lost and not self.closing:
+            self.transport.pause_reading()
 
-    def buffer_updated(self, Py_ssize_t n):
-        self.on_data(self.input.base, <uint32_t>n)
+    def data_received(self, bytes data):
+        """Only when the loop has polled before reading was left to us: once, at the start."""
+        copy = bytearray(data)
+        self.on_data(copy, <uint32_t>len(data))
 
     def eof_received(self):
+        self.deaf = True
+        self.readiness.forget(self)
         self.on_eof()
         return True                            # half-closed connections are legal: we decide
 
     def connection_lost(self, exc):
         self.lost = True
+        self.readiness.forget(self)
         self.fd = -1
         self.wheel.remove(&self.timer)
-        self.on_lost(exc is not None)
+        self.on_lost(exc is not None or self.was_reset)
         self.transport = None
         release(&self.kept)
 
@@ -153,6 +131,33 @@ cdef class Connection(Timed):
         self.blocked = False
         if not self.lost:
             self.on_writable()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    cdef int on_readable(self, char *p, ssize_t n) except -1:
+        if n > 0:
+            return self.on_data(p, <uint32_t>n)
+        self.deaf = True
+        if n == 0:
+            return self.on_eof()
+        self.was_reset = True
+        return self.abort()
+
+    cdef int on_failed(self) except -1:
+        return self.abort()
+
+    cdef int pause(self) except -1:
+        """Stop reading: back-pressure."""
+        self.paused = True
+        self.readiness.forget(self)
+        return 0
+
+    cdef int resume(self) except -1:
+        if self.paused:
+            self.paused = False
+            if not (self.deaf or self.lost or self.closing):
+                self.readiness.watch(self)
+        return 0
 
     # -- up-calls, for subclasses ------------------------------------------------------------
 
@@ -229,29 +234,18 @@ cdef class Connection(Timed):
         part.iov_len = len(data)
         return self.send(&part, 1)
 
-    cdef int pause(self) except -1:
-        """Stop reading: back-pressure."""
-        if not self.paused and not self.lost and not self.closing:
-            self.paused = True
-            self.transport.pause_reading()
-        return 0
-
-    cdef int resume(self) except -1:
-        if self.paused and not self.lost and not self.closing:
-            self.paused = False
-            self.transport.resume_reading()
-        return 0
-
     cdef int close(self) except -1:
         """Send what is held, then close."""
         if not self.closing and not self.lost:
             self.closing = True
+            self.readiness.forget(self)
             self.transport.close()
         return 0
 
     cdef int abort(self) except -1:
         """Close now; what is held is dropped."""
         self.closing = True
+        self.readiness.forget(self)
         if not self.lost and self.transport is not None:
             self.transport.abort()
         return 0

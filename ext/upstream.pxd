@@ -3,7 +3,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from ext.arena cimport Arena
 from ext.balance cimport Balancer
 from ext.http1 cimport HeadLimits
-from ext.stream cimport Connection, ReadBuffer
+from ext.readiness cimport Readiness
+from ext.stream cimport Connection
 from ext.timers cimport Wheel
 
 cdef enum TierKind:
@@ -66,7 +67,7 @@ cdef class Server:
     cdef Tier next_tier            # fused: the tier behind; else None
     cdef object loop
     cdef Wheel wheel
-    cdef ReadBuffer input
+    cdef Readiness readiness
     cdef Arena arena
     cdef int slot, row
     cdef int index                 # in tier.servers

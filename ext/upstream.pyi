@@ -56,5 +56,5 @@ class Server:
         next_tier: Tier | None,
         loop: AbstractEventLoop,
         wheel: Any,
-        buffer: Any,
+        readiness: Any,
     ) -> None: ...

@@ -176,7 +176,7 @@ cdef class Server:
 
     def __init__(self, str name, Tier tier, Arena arena, int row, int slot, int index,
                  str host, int port, int maxconn, Tier next_tier, object loop, Wheel wheel,
-                 ReadBuffer buffer):
+                 Readiness readiness):
         self.name = name
         self.tier = tier
         self.arena = arena
@@ -190,7 +190,7 @@ cdef class Server:
         self.next_tier = next_tier
         self.loop = loop
         self.wheel = wheel
-        self.input = buffer
+        self.readiness = readiness
 
     # -- slots ---------------------------------------------------------------------------------
 
@@ -357,7 +357,7 @@ cdef class NodeConnection(Connection):
     def __cinit__(self, Server server):
         self.server = server
         self.wheel = server.wheel
-        self.input = server.input
+        self.readiness = server.readiness
 
     cdef int on_data(self, char *p, uint32_t n) except -1:
         if self.exchange is not None:

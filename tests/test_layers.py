@@ -26,6 +26,7 @@ LAYER = {
     "ext.http1": BASE,
     "ext.limits": BASE,
     "ext.live": BASE,
+    "ext.readiness": BASE,
     "ext.stream": BASE,
     "ext.timers": BASE,
     "ext.balance": PHASE,

@@ -81,6 +81,9 @@ class Transport:
     def set_write_buffer_limits(self, high: int) -> None:
         assert high == 0
 
+    def pause_reading(self) -> None:
+        """Reading is not the transport's."""
+
     def close(self) -> None:
         self.ended = "closed"
 
@@ -99,6 +102,9 @@ class Connects:
         self.error: BaseException | None = None
         self.made: list[Transport] = []
         self.addresses: list[tuple[str, int]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
 
     async def create_connection(
         self, factory: Callable[[], Any], host: str, port: int
@@ -231,7 +237,7 @@ def test_bytes_on_an_idle_connection_end_it(pool: Pool) -> None:
     """They belong to no request, so they must never be read as the next answer."""
     for _ in range(2):
         pool.connect()
-    pool.loop.made[0].protocol.buffer_updated(5)
+    pool.loop.made[0].protocol.data_received(b"bytes")
     assert pool.ended == ["aborted", ""]
     assert pool.counts("connections_idle") == [1]
     pool.lose_all()
