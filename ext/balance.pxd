@@ -21,7 +21,7 @@ cdef class Balancer:
     cdef Choice *choices
     cdef readonly int count
     cdef readonly int usable       # how many
-    cdef bint fail_open            # ELB: with no usable server all are (lb.md: fail-open)
+    cdef bint fail_open            # ELB: with no usable server, use all
     cdef uint64_t epoch            # of the arena at the last refresh
     cdef int row                   # of this worker, for in-flight sums
 

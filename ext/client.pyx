@@ -681,7 +681,7 @@ cdef class Client(Member):
         return self.cut()
 
     cdef int cut(self) except -1:
-        """End an answer that cannot be completed, so that the client can tell (lb.md §5.1 I3)."""
+        """End an answer that cannot be completed, so that the client can tell."""
         self.server.cells[SC_SERVER_ABORTS] += 1
         self.node_keeps = False
         self.answer_done = False

@@ -13,6 +13,7 @@ leaves the readiness set before its descriptor can be closed.
 import socket
 import struct
 
+cimport cython
 from libc.errno cimport errno, EAGAIN, EINTR
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
@@ -76,6 +77,7 @@ cdef void release(Bytes *b) noexcept:
     b.room = 0
 
 
+@cython.no_gc_clear                # __dealloc__ reads wheel
 cdef class Connection(Watched):
     """Base of client and node connections: the asyncio face, and the write path."""
 

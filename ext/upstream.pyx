@@ -39,7 +39,7 @@ LOCAL_SHORTAGES = frozenset({errors.EMFILE, errors.ENFILE, errors.ENOBUFS, error
 
 
 cdef int may_retry(int failure, bint idempotent, bint replayable, int attempts_left) noexcept nogil:
-    """NoRetry.RETRY, or why not. See the theory above; facts: lb.md §5.1, §5.2."""
+    """NoRetry.RETRY, or why not. See the theory above."""
     if attempts_left <= 0:
         return NoRetry.EXHAUSTED
     if failure == Failure.CONNECT_FAILED or failure == Failure.CONNECT_TIMEOUT:
@@ -298,14 +298,15 @@ cdef class Server:
         return connecting
 
     async def _connect(self, Connecting connecting):
-        cdef NodeConnection node
+        cdef NodeConnection node = NodeConnection(self)
         cdef Exchange exchange
         try:
             # Who waits has a deadline of its own; this one is for when nobody waits any more.
             async with asyncio.timeout(self.tier.connect_ms / 1000.0 + CONNECT_SLACK_S):
-                _, protocol = await self.loop.create_connection(
-                    lambda: NodeConnection(self), self.host, self.port)
+                await self.loop.create_connection(lambda: node, self.host, self.port)
         except (OSError, asyncio.CancelledError) as error:
+            # Cancelled just when it was made: the transport ends without telling its protocol.
+            self.readiness.forget(node)
             exchange = connecting.exchange
             connecting.exchange = None
             if isinstance(error, OSError):
@@ -316,7 +317,6 @@ cdef class Server:
                     exchange.on_connect_failed(Failure.CONNECT_FAILED)
             return
         # Counted here, not when it is made: a connect that is cancelled just then has no loss.
-        node = protocol
         if not node.lost:
             node.counted = True
             self.cells[SC_CONNECTIONS_OPEN] += 1
