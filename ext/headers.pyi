@@ -28,6 +28,24 @@ class HeaderId(IntEnum):
     CONTENT_ENCODING = 24
     CONTENT_RANGE = 25
     SET_COOKIE = 26
+    ETAG = 27
+    EXPIRES = 28
+    AGE = 29
+    LAST_MODIFIED = 30
+    VARY = 31
+    PRAGMA = 32
+    IF_NONE_MATCH = 33
+    IF_MODIFIED_SINCE = 34
+    IF_RANGE = 35
+    RANGE = 36
+    SURROGATE_CONTROL = 37
+    CDN_CACHE_CONTROL = 38
+    SURROGATE_KEY = 39
+    IF_MATCH = 40
+    IF_UNMODIFIED_SINCE = 41
+    LOCATION = 42
+    CONTENT_LOCATION = 43
+    ACCEPT_ENCODING = 44
 
 FIELDS: tuple[tuple[HeaderId, bytes, int], ...]
 

@@ -5,7 +5,7 @@ compare, so an unknown field costs a few loads. Called by the head parser for ea
 """
 cdef enum:
     TABLE_SIZE = 256
-    ROWS = 26
+    ROWS = 44
 
 # (id, name, flags). Connection-specific: RFC 9110 §7.6.1. Not in trailers: RFC 9110 §6.5.1.
 FIELDS = (
@@ -36,6 +36,29 @@ FIELDS = (
     (HeaderId.CONTENT_ENCODING, b"content-encoding", PROTECTED | NOT_IN_TRAILER),
     (HeaderId.CONTENT_RANGE, b"content-range", PROTECTED | NOT_IN_TRAILER),
     (HeaderId.SET_COOKIE, b"set-cookie", PROTECTED | NOT_IN_TRAILER),
+    # What caches decide by: a Connection option that removed one could poison an object.
+    (HeaderId.ETAG, b"etag", PROTECTED | NOT_IN_TRAILER),                     # RFC 9110 §8.8.3
+    (HeaderId.EXPIRES, b"expires", PROTECTED | NOT_IN_TRAILER),               # RFC 9111 §5.3
+    (HeaderId.AGE, b"age", PROTECTED | NOT_IN_TRAILER),                       # RFC 9111 §5.1
+    (HeaderId.LAST_MODIFIED, b"last-modified", PROTECTED | NOT_IN_TRAILER),   # RFC 9110 §8.8.2
+    (HeaderId.VARY, b"vary", PROTECTED | NOT_IN_TRAILER),                     # RFC 9110 §12.5.5
+    (HeaderId.PRAGMA, b"pragma", PROTECTED | NOT_IN_TRAILER),                 # RFC 9111 §5.4
+    (HeaderId.IF_NONE_MATCH, b"if-none-match", PROTECTED | NOT_IN_TRAILER),   # RFC 9110 §13.1.2
+    (HeaderId.IF_MODIFIED_SINCE, b"if-modified-since",                        # RFC 9110 §13.1.3
+     PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.IF_RANGE, b"if-range", PROTECTED | NOT_IN_TRAILER),             # RFC 9110 §13.1.5
+    (HeaderId.RANGE, b"range", PROTECTED | NOT_IN_TRAILER),                   # RFC 9110 §14.2
+    (HeaderId.SURROGATE_CONTROL, b"surrogate-control",                        # Fastly; W3C Note
+     PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.CDN_CACHE_CONTROL, b"cdn-cache-control",                        # RFC 9213 §3.1
+     PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.SURROGATE_KEY, b"surrogate-key", PROTECTED | NOT_IN_TRAILER),   # Fastly
+    (HeaderId.IF_MATCH, b"if-match", PROTECTED | NOT_IN_TRAILER),             # RFC 9110 §13.1.1
+    (HeaderId.IF_UNMODIFIED_SINCE, b"if-unmodified-since",                    # RFC 9110 §13.1.4
+     PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.LOCATION, b"location", PROTECTED | NOT_IN_TRAILER),             # RFC 9110 §10.2.2
+    (HeaderId.CONTENT_LOCATION, b"content-location", PROTECTED | NOT_IN_TRAILER),  # RFC 9110 §8.7
+    (HeaderId.ACCEPT_ENCODING, b"accept-encoding", PROTECTED | NOT_IN_TRAILER),  # RFC 9110 §12.5.3
 )
 
 cdef Known rows[ROWS]

@@ -19,6 +19,8 @@ cpdef enum Limit:
     TEXT_BYTES_MAX = 160           # names in the arena: haproxy@ + 63 + / + 63 and a NUL
     SERVERS_MAX = 4096             # server slots in the arena (1,000 servers x 3 tiers + reserve)
     TIERS_MAX = 128                # tier slots: cdn + elb + one haproxy per VM
+    RANGES_MAX = 16                # ranges of one answer; a request for more gets the whole
+    VARY_NAMES_MAX = 16            # an answer that varies on more is not stored
     ROWS_MAX = 128                 # counter rows: 32 workers x (running + draining generations)
 
 

@@ -80,7 +80,9 @@ def test_rfc9110_7_6_1_connection_cannot_remove_what_the_chain_relies_on() -> No
         b"host", b"content-length", b"transfer-encoding", b"x-forwarded-for", b"x-forwarded-proto",
         b"x-forwarded-host", b"x-forwarded-port", b"forwarded", b"via", b"cookie", b"set-cookie",
         b"cache-control", b"authorization", b"content-type", b"content-encoding", b"content-range",
-        b"date", b"expect",
+        b"date", b"expect", b"vary", b"etag", b"age", b"expires", b"last-modified", b"pragma",
+        b"surrogate-control", b"surrogate-key", b"cdn-cache-control", b"range", b"if-range",
+        b"if-none-match", b"if-modified-since", b"location", b"content-location",
     ):  # fmt: skip
         assert FLAGS[name] & PROTECTED, name
     for name in (b"keep-alive", b"te", b"upgrade", b"proxy-connection", b"trailer"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+import ext.freshness
 import ext.headers
 import ext.limits
 import ext.upstream
@@ -23,6 +24,10 @@ ENUMS = [
     (ext.limits.Refused, "limits"),
     (ext.limits.ServerState, "limits"),
     (ext.limits.AdminState, "limits"),
+    (ext.freshness.Policy, "freshness"),
+    (ext.freshness.Verdict, "freshness"),
+    (ext.freshness.NoStore, "freshness"),
+    (ext.freshness.Reuse, "freshness"),
     (ext.headers.HeaderId, "headers"),
     (ext.upstream.Failure, "upstream"),
     (ext.upstream.NoRetry, "upstream"),
