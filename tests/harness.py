@@ -94,10 +94,17 @@ class Edge:
         """The status, as soon as is_reached(status) is true (asked every 50 ms)."""
         stop_at = time.monotonic() + timeout_s
         pause = threading.Event()
-        while not is_reached(status := self.status()):
+        while (status := self._status_or_none()) is None or not is_reached(status):
             assert time.monotonic() < stop_at, f"status never got there: {status}"
             pause.wait(0.05)
         return status
+
+    def _status_or_none(self) -> Any:
+        """The status, or None while a reload hands the admin address from process to process."""
+        try:
+            return self.status()
+        except ConnectionError:
+            return None
 
     def children(self, module: str) -> list[psutil.Process]:
         """The running processes of `-m MODULE` below the supervisor, oldest first."""
