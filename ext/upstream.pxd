@@ -56,6 +56,7 @@ cdef class Tier:
 
     cdef int enqueue(self, Exchange exchange, bint first) except -1
     cdef bint waking, wake_again
+    cdef uint64_t yielded_ms       # when a slot was last left to other workers
     cdef int dequeue(self, Exchange exchange) except -1
     cdef int wake(self) except -1
 

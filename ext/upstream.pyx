@@ -126,6 +126,8 @@ cdef class Tier:
     def poll(self):
         """Each tick: wake waiting requests while other workers have freed slots."""
         cdef Py_ssize_t waiting = len(self.queue), before
+        if waiting and now_ms() - self.yielded_ms < TICK_MS + TICK_MS // 2:
+            return                             # a slot was left to others: their tick comes first
         while waiting and self.queue:
             waiting -= 1
             before = len(self.queue)
@@ -229,6 +231,7 @@ cdef class Server:
         if queued == 0 or served:
             return False
         self.yielded_ms = now
+        self.tier.yielded_ms = now
         return True
 
     # -- kept connections ----------------------------------------------------------------------
