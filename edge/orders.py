@@ -16,6 +16,11 @@ from edge.plan import build_plan
 from edge.settings import Settings, load
 from edge.settings.address import split_address
 
+NO_CACHE = (
+    "cdn passes every request on: this version has no cache, so policy, default_ttl, pop, shield,"
+    " cache and service change nothing"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerOrder:
@@ -38,6 +43,7 @@ class Orders:
     servers: tuple[ServerOrder, ...]
     listeners: tuple[tuple[str, Address], ...]
     admin: Address | None
+    remarks: tuple[str, ...] = ()
 
     def addresses(self) -> tuple[Address, ...]:
         """Each address that tiers listen on, once."""
@@ -71,4 +77,5 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
             (listener.tier, (listener.host, listener.port)) for listener in plan.listeners
         ),
         admin=None if settings.admin is None else split_address(settings.admin.listen),
+        remarks=(NO_CACHE,) if "cdn" in (tier_plan.name for tier_plan in plan.tiers) else (),
     )
