@@ -85,6 +85,10 @@ cdef class Connection(Watched):
         EDGE_LIVE_ADD("connection")
 
     def __dealloc__(self):
+        # Lost without a word, as when a connect is cancelled just as it succeeds: the descriptor is
+        # closed, and may be another connection's by now.
+        if self.watched and self.readiness.members[self.fd] == <void *>self:
+            self.readiness.members[self.fd] = NULL
         release(&self.kept)
         if self.wheel is not None:
             self.wheel.remove(&self.timer)

@@ -301,15 +301,14 @@ cdef class Server:
         return connecting
 
     async def _connect(self, Connecting connecting):
-        cdef NodeConnection node = NodeConnection(self)
+        cdef NodeConnection node
         cdef Exchange exchange
         try:
             # Who waits has a deadline of its own; this one is for when nobody waits any more.
             async with asyncio.timeout(self.tier.connect_ms / 1000.0 + CONNECT_SLACK_S):
-                await self.loop.create_connection(lambda: node, self.host, self.port)
+                _, protocol = await self.loop.create_connection(
+                    lambda: NodeConnection(self), self.host, self.port)
         except (OSError, asyncio.CancelledError) as error:
-            # Cancelled just when it was made: the transport ends without telling its protocol.
-            self.readiness.forget(node)
             exchange = connecting.exchange
             connecting.exchange = None
             if isinstance(error, OSError):
@@ -320,6 +319,7 @@ cdef class Server:
                     exchange.on_connect_failed(Failure.CONNECT_FAILED)
             return
         # Counted here, not when it is made: a connect that is cancelled just then has no loss.
+        node = protocol
         if not node.lost:
             node.counted = True
             self.cells[SC_CONNECTIONS_OPEN] += 1
