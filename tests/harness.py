@@ -31,7 +31,7 @@ import yaml
 from tests.ext.reference_http1 import ChunkedReader, ResponseHead, parse_response
 from tests.loop_thread import LINGER_RESET
 
-READY_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 60.0  # a bound, not a wait: sanitizer builds start slowly
 STOP_TIMEOUT_S = 20.0
 CLIENT_TIMEOUT_S = 10.0
 READ_BYTES = 65536
