@@ -221,6 +221,10 @@ class Origin:
 
     async def _stop_listening(self) -> None:
         if self._server is not None:
+            # asyncio 3.11 leaks a connection whose acceptance is under way when its server closes.
+            for listening in self._server.sockets:
+                self._thread.loop.remove_reader(listening.fileno())
+            await self._let_start()
             self._server.close()
             self._server = None
 
