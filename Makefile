@@ -41,7 +41,7 @@ lint: ## ruff, cython-lint, mypy --strict
 	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint ext  # it calls pycodestyle by name
 	.venv/bin/mypy --strict edge
 
-bench: ## side by side with nginx and HAProxy
+bench: ## side by side with nginx, HAProxy and Varnish
 	@.ci/setup.sh bench
 	@.venv/bin/python loadtests/side_by_side.py $(ARGS)
 

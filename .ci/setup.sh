@@ -20,9 +20,9 @@ fail() { say "$@"; exit 1; }
 
 case $stage in
     demo) extras= tools="curl" ;;
-    test) extras='[test]' tools="nginx haproxy wrk" ;;
+    test) extras='[test]' tools="nginx haproxy varnishd wrk node npm" ;;
     lint) extras='[test,lint]' tools= ;;
-    bench) extras='[test,load]' tools="nginx haproxy wrk" ;;
+    bench) extras='[test,load]' tools="nginx haproxy varnishd wrk" ;;
     *) fail "unknown stage '$stage'; one of demo, test, lint, bench" ;;
 esac
 
@@ -68,13 +68,18 @@ missing_packages() {
     local tool
     for tool in $tools; do
         command -v "$tool" >/dev/null && continue
-        if [ "$tool" = nginx ]; then echo nginx-light; else echo "$tool"; fi
+        case $tool in
+            nginx) echo nginx-light ;;
+            varnishd) echo varnish ;;
+            node) echo nodejs ;;
+            *) echo "$tool" ;;
+        esac
     done
 }
 
 # What a build cannot do without; the rest only makes tests skip (where CI does not forbid that).
 is_required() {
-    case $1 in nginx-light | haproxy | wrk | curl) [ "${CI:-}" = true ] ;; *) true ;; esac
+    case $1 in nginx-light | haproxy | varnish | wrk | curl | nodejs | npm) [ "${CI:-}" = true ] ;; *) true ;; esac
 }
 
 run_as_root() {

@@ -47,6 +47,8 @@ class Job:
     listeners: list[ListenerJob] = field(default_factory=list)
     slots: dict[str, dict[str, int]] = field(default_factory=dict)
     admin_fd: int | None = None
+    cache_fd: int | None = None  # the cdn's memory, and what tells that something in it has moved
+    wake_fd: int | None = None
     started_at: float = 0.0  # unix seconds of the start of `edge run`
 
     def settings_json(self) -> str:
@@ -55,8 +57,7 @@ class Job:
     def descriptors(self) -> list[int]:
         """Every descriptor the child must inherit, without the job document's own."""
         fds = [self.arena_fd, self.ready_fd, *(listener.fd for listener in self.listeners)]
-        if self.admin_fd is not None:
-            fds.append(self.admin_fd)
+        fds += [fd for fd in (self.admin_fd, self.cache_fd, self.wake_fd) if fd is not None]
         return [fd for fd in fds if fd != NO_FD]
 
     def write(self) -> int:

@@ -15,11 +15,7 @@ from edge.listen import Address
 from edge.plan import build_plan
 from edge.settings import Settings, load
 from edge.settings.address import split_address
-
-NO_CACHE = (
-    "cdn passes every request on: this version has no cache, so policy, default_ttl, pop, shield,"
-    " cache and service change nothing"
-)
+from edge.settings.cdn import Cdn
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,7 @@ class Orders:
     servers: tuple[ServerOrder, ...]
     listeners: tuple[tuple[str, Address], ...]
     admin: Address | None
-    remarks: tuple[str, ...] = ()
+    cache_bytes: int | None = None  # None: no cdn in this process
 
     def addresses(self) -> tuple[Address, ...]:
         """Each address that tiers listen on, once."""
@@ -77,5 +73,12 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
             (listener.tier, (listener.host, listener.port)) for listener in plan.listeners
         ),
         admin=None if settings.admin is None else split_address(settings.admin.listen),
-        remarks=(NO_CACHE,) if "cdn" in (tier_plan.name for tier_plan in plan.tiers) else (),
+        cache_bytes=next(
+            (
+                tier_plan.settings.cache.size_bytes
+                for tier_plan in plan.tiers
+                if isinstance(tier_plan.settings, Cdn)
+            ),
+            None,
+        ),
     )

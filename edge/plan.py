@@ -10,7 +10,7 @@ server of one tier may be the next tier; split, each server is an address.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edge.errors import EdgeError
@@ -28,12 +28,17 @@ CheckKind = Literal["tcp", "http", "tier"]
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """One server: at an address, or (fused) the tier behind."""
+    """One server: at an address, or (fused) the tier behind.
+
+    `is_hop`: the tier behind is another site, reached by a connection although it is in the same
+    process.
+    """
 
     name: str
     key: str
     address: str | None
     next_tier: str | None
+    is_hop: bool = False
     weight: int = 1
     backup: bool = False
     maxconn: int = 0
@@ -82,7 +87,7 @@ class Plan:
 
 def build_plan(settings: Settings, tier: str | None) -> Plan:
     """The plan of all tiers fused, or of one. EdgeError if `tier` is not in the file."""
-    tiers = _fused(settings) if tier is None else (_split(settings, tier),)
+    tiers = _fused(settings) if tier is None else _split(settings, tier)
     listeners = tuple(
         ListenerPlan(planned.name, *split_address(address))
         for planned in tiers
@@ -123,7 +128,7 @@ def _fused(settings: Settings) -> tuple[TierPlan, ...]:
         behind_cdn = "haproxy"
     if settings.cdn is not None:
         servers = () if behind_cdn else _node_servers("cdn", settings, settings.web_nodes)
-        tiers.append(_tier("cdn", "cdn", settings, servers, behind_cdn))
+        tiers += _cdns(settings, settings.cdn, servers, behind_cdn)
     if settings.elb is not None:
         tiers.append(_tier("elb", "elb", settings, _targets(settings, fused=True)))
     if settings.haproxy is not None:
@@ -134,15 +139,36 @@ def _fused(settings: Settings) -> tuple[TierPlan, ...]:
     return tuple(tiers)
 
 
-def _split(settings: Settings, name: str) -> TierPlan:
-    """One tier whose servers are the addresses of the tier behind it."""
+def _split(settings: Settings, name: str) -> tuple[TierPlan, ...]:
+    """One tier whose servers are the addresses of the tier behind it; the cdn with its shield."""
     if name not in tier_names(settings):
         raise EdgeError(f"no tier {name!r} in the file; it has: {', '.join(tier_names(settings))}")
     if name == "cdn":
-        return _tier(name, "cdn", settings, _behind_cdn(settings))
+        assert settings.cdn is not None
+        return tuple(_cdns(settings, settings.cdn, _behind_cdn(settings), None))
     if name == "elb":
-        return _tier(name, "elb", settings, _targets(settings, fused=False))
-    return _tier(name, "haproxy", settings, _node_servers(name, settings, settings.web_nodes))
+        return (_tier(name, "elb", settings, _targets(settings, fused=False)),)
+    return (_tier(name, "haproxy", settings, _node_servers(name, settings, settings.web_nodes)),)
+
+
+def _cdns(
+    settings: Settings, cdn: Cdn, servers: tuple[ServerPlan, ...], behind: str | None
+) -> list[TierPlan]:
+    """The cdn, and the site that shields its origin where there is one: a second pass through the
+    same service, with its own objects. A shield never answers stale (Fastly: shielding)."""
+    planned = _tier("cdn", "cdn", settings, servers, behind)
+    if cdn.shield is None:
+        return [planned]
+    name = f"cdn@{cdn.shield}"
+    hop = ServerPlan(name, f"cdn/{name}", None, name, is_hop=True)
+    changes = {"pop": cdn.shield, "shield": None, "max_stale_while_revalidate_s": 0.0}
+    shield = replace(
+        planned,
+        name=name,
+        settings=cdn.model_copy(update=changes),
+        servers=tuple(replace(server, key=f"{name}/{server.name}") for server in servers),
+    )
+    return [replace(planned, servers=(hop,), next_tier=None), shield]
 
 
 def _behind_cdn(settings: Settings) -> tuple[ServerPlan, ...]:
@@ -198,6 +224,8 @@ def _tier(
 
 def _listen_address(settings: Settings, tier: str) -> str | None:
     """Where a tier listens: its `listen`, or the VM's `haproxy` address."""
+    if tier.startswith("cdn@"):
+        return None  # reached from the edge's cdn only
     if tier.startswith("haproxy@"):
         node = next(node for node in settings.web_nodes if f"haproxy@{node.name}" == tier)
         return node.haproxy

@@ -2,7 +2,7 @@
 
 A post turns what a whole generation was given (`Outfit`) into the job of one child, and keeps the
 arena's rows: a worker has a row while it lives, and when it is gone its gauges there fall to
-zero.
+zero, and what it held of the cache is let go.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from edge.job import NO_FD, Job, ListenerJob
 from ext.arena import Arena
+from ext.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Outfit:
     listeners: list[list[ListenerJob]]
     admin_fd: int | None
     started_at: float
+    cache: Store | None = None
 
     def job(
         self, ready_fd: int, *, row: int | None, listeners: list[ListenerJob], admin_fd: int | None
@@ -50,6 +52,8 @@ class Outfit:
             listeners=listeners,
             slots=self.slots,
             admin_fd=admin_fd,
+            cache_fd=None if self.cache is None else self.cache.fd,
+            wake_fd=None if self.cache is None else self.cache.wake_fd,
             started_at=self.started_at,
         )
 
@@ -76,9 +80,12 @@ class WorkerPost:
             self._outfit.arena.set_row_pid(self._row, pid)
 
     def on_gone(self) -> None:
-        if self._row is not None:
-            self._outfit.arena.release_row(self._row)
-            self._row = None
+        if self._row is None:
+            return
+        if self._outfit.cache is not None:
+            self._outfit.cache.sweep_row(self._row)
+        self._outfit.arena.release_row(self._row)
+        self._row = None
 
 
 class ControlPost:

@@ -1,4 +1,4 @@
-"""What outlives a generation of processes: arena, listening sockets, admin socket.
+"""What outlives a generation of processes: arena, cache, listening sockets, admin socket.
 
 A generation is equipped (`equip`), and then either serves (`accept`) or did not come up (`undo`).
 Until one of the two is called, everything that the generation before uses stays open.
@@ -6,6 +6,7 @@ Until one of the two is called, everything that the generation before uses stays
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from edge.orders import Orders, ServerOrder
 from edge.posts import Outfit
 from ext.arena import Arena
 from ext.limits import ServerState
+from ext.store import Store
 
 
 class Resources:
@@ -34,6 +36,11 @@ class Resources:
         self._admin: tuple[Address, socket.socket] | None = None
         self._admin_before: tuple[Address, socket.socket] | None = None
         self._targets: dict[str, str] = {}
+        # Written when something of the cache that is waited for has moved; read by nobody.
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        os.set_inheritable(self._wake_fd, True)
+        self._cache: Store | None = None
+        self._cache_before: Store | None = None
 
     def equip(self, orders: Orders, generation: int) -> Outfit:
         """Opens and names what is missing, for as many workers as there are sockets already.
@@ -45,6 +52,8 @@ class Resources:
         self._sockets.open(orders.addresses(), size)
         self._admin_before = self._admin
         self._admin = self._opened_admin(orders.admin)
+        self._cache_before = self._cache
+        self._cache = self._made_cache(orders.cache_bytes)
         return Outfit(
             arena=self._arena,
             settings=orders.settings,
@@ -54,6 +63,7 @@ class Resources:
             admin_fd=None if self._admin is None else self._admin[1].fileno(),
             listeners=[self._listener_jobs(orders, worker) for worker in range(size)],
             started_at=self._started_at,
+            cache=self._cache,
         )
 
     def accept(self, orders: Orders) -> None:
@@ -63,6 +73,7 @@ class Resources:
         if self._admin_before is not None and self._admin_before is not self._admin:
             self._admin_before[1].close()
         self._admin_before = self._admin
+        self._cache_before = self._cache
 
     def grow(self, orders: Orders, outfit: Outfit) -> Outfit:
         """The outfit with one more socket per address for each further worker that is wanted.
@@ -89,6 +100,7 @@ class Resources:
         if self._admin is not None and self._admin is not self._admin_before:
             self._admin[1].close()
         self._admin = self._admin_before
+        self._cache = self._cache_before
 
     def stop_listening(self) -> None:
         """Closes the copies here: an address is refused as soon as its workers close theirs.
@@ -110,6 +122,17 @@ class Resources:
         if self._admin is not None and self._admin[0] == address:
             return self._admin
         return address, open_alone(address)
+
+    def _made_cache(self, size_bytes: int | None) -> Store | None:
+        """The cache that is there while its size is the same: another size begins empty."""
+        if size_bytes is None:
+            return None
+        if self._cache is not None and self._cache.stats()["size_bytes"] == size_bytes:
+            return self._cache
+        try:
+            return Store.create(size_bytes, self._wake_fd)
+        except (OSError, MemoryError) as error:
+            raise EdgeError(f"cannot make the cache: {error}") from error
 
     def _listener_jobs(self, orders: Orders, worker: int) -> list[ListenerJob]:
         jobs = []

@@ -132,8 +132,6 @@ class Supervisor:
         self._resources.accept(orders)
         self._serving = crew
         self._say_addresses(outfit)
-        for remark in orders.remarks:
-            say(remark)
         self._grow_crew(crew, orders, outfit, tasks)
         return crew
 

@@ -17,13 +17,16 @@ import resource
 import signal
 import socket
 import sys
+import zlib
 from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
 
+from edge.identity import fastly_options
 from edge.job import Job, ListenerJob, announce_ready, end_with_parent, read_job
 from edge.plan import Plan, ServerPlan, TierPlan, build_plan
+from edge.purges import make_purger
 from edge.settings import Settings
 from edge.settings.address import split_address
 from edge.settings.cdn import Cdn
@@ -31,12 +34,17 @@ from edge.settings.elb import Elb
 from edge.settings.haproxy import Haproxy
 from ext.arena import Arena
 from ext.balance import BALANCERS
+from ext.cache import Cache
+from ext.deliver import Marks
 from ext.forward import Recipe
+from ext.freshness import Policy
 from ext.limits import Limit
 from ext.session import Session
 from ext.site import Entry, Site
+from ext.store import Store
 from ext.upstream import Server, Tier
 
+CODINGS = {"gzip": 1, "br": 2}  # Coding in ext/encoding.pxd
 KINDS = {"cdn": 0, "elb": 1, "haproxy": 2}  # TierKind in ext/upstream.pxd
 # Kept connections to a node are closed before common servers close theirs (Apache: 5 s), so that
 # a request seldom meets a connection that is being closed.
@@ -56,6 +64,7 @@ class Worker:
         self._plan: Plan = build_plan(self._settings, job.tier)
         self._arena = Arena.attach(job.arena_fd)
         self._site = Site(loop, self._arena)
+        self._store = attach_store(job)
         self._tiers: dict[str, Tier] = {}
         self._listening: list[tuple[asyncio.Server, socket.socket, Entry]] = []
         self._stopped = asyncio.Event()
@@ -67,7 +76,9 @@ class Worker:
             self._tiers[planned.name] = self._make_tier(planned)
         for planned in self._plan.tiers:
             self._wire(planned)
-        self._site.start()
+        for planned in self._plan.tiers:
+            self._connect_hops(planned)
+        self._site.start(self._store)
         for listener in self._job.listeners:
             await self._listen(listener)
         self._tick()
@@ -145,11 +156,18 @@ class Worker:
             host,
             port,
             planned.maxconn,
-            self._tiers[planned.next_tier] if planned.next_tier else None,
+            self._tiers[planned.next_tier] if planned.next_tier and not planned.is_hop else None,
             self._loop,
             wheel,
             readiness,
         )
+
+    def _connect_hops(self, planned: TierPlan) -> None:
+        """Servers that are another site in this process."""
+        for server, made in zip(planned.servers, self._tiers[planned.name].servers, strict=True):
+            if server.is_hop:
+                assert server.next_tier is not None
+                made.reach(self._make_entry(server.next_tier))
 
     async def _listen(self, listener: ListenerJob) -> None:
         sock = socket.socket(fileno=listener.fd)
@@ -175,12 +193,25 @@ class Worker:
             cdn=tiers["cdn"],
             elb=tiers["elb"],
             haproxy=tiers["haproxy"],
+            cache=self._make_cache(chain[0]),
             needs_uri=any(getattr(tier.settings, "balance", "") == "uri" for tier in chain),
             answer_ms=round(slowest.settings.timeouts.server_s * 1000),
             between_ms=min(between_bytes_ms(tier.settings) for tier in chain),
             answer_kind=KINDS[slowest.kind],
             outer=outer_recipes(chain),
         )
+
+    def _make_cache(self, outermost: TierPlan) -> Cache | None:
+        settings = outermost.settings
+        if not isinstance(settings, Cdn):
+            return None
+        assert self._store is not None
+        cdn = self._settings.cdn
+        assert cdn is not None
+        node = node_name(settings.pop)
+        # A purge at the edge is one of its shield, too.
+        purger = make_purger(self._store, cdn, node)
+        return Cache(self._store, Marks(node, settings.pop), cache_options(settings), purger)
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -194,7 +225,7 @@ class Worker:
 
     def _has_orphans(self) -> bool:
         """Requests whose clients are gone, but which a server is still carrying out."""
-        return any(tier.orphans for tier in self._tiers.values())
+        return bool(self._site.fetchers) or any(tier.orphans for tier in self._tiers.values())
 
     def _tell_date(self) -> None:
         self._site.tell_date()
@@ -207,7 +238,9 @@ def chain_from(planned: dict[str, TierPlan], name: str) -> list[TierPlan]:
     chain = [planned[name]]
     while True:
         tier = chain[-1]
-        behind = tier.next_tier or next((s.next_tier for s in tier.servers if s.next_tier), None)
+        behind = tier.next_tier or next(
+            (s.next_tier for s in tier.servers if s.next_tier and not s.is_hop), None
+        )
         if behind is None:
             return chain
         chain.append(planned[behind])
@@ -235,7 +268,7 @@ def between_bytes_ms(settings: Cdn | Elb | Haproxy) -> int:
 def hop_options(planned: TierPlan) -> dict[str, Any]:
     """What one tier does to a request's identity fields, for `ext.forward.Recipe`."""
     forwarded = planned.settings.forwarded
-    return {
+    options = {
         "x_forwarded_for": forwarded.x_forwarded_for,
         "x_forwarded_proto": forwarded.x_forwarded_proto,
         "x_forwarded_host": forwarded.x_forwarded_host,
@@ -244,6 +277,68 @@ def hop_options(planned: TierPlan) -> dict[str, Any]:
         "via": forwarded.via,
         "port": planned.port,
         "date": planned.kind == "cdn",
+    }
+    if isinstance(planned.settings, Cdn):
+        node = node_name(planned.settings.pop)
+        options["fastly"] = fastly_options(planned.settings, node, planned.port)
+    return options
+
+
+def node_name(pop: str) -> str:
+    """The name of this machine in a site, as in X-Served-By: cache-fra12345-FRA."""
+    number = zlib.crc32(socket.gethostname().encode()) % 100_000
+    return f"cache-{pop.lower()}{number:05d}-{pop}"
+
+
+def attach_store(job: Job) -> Store | None:
+    """The cdn's memory, where this process has a cdn."""
+    if job.cache_fd is None or job.wake_fd is None or job.row is None:
+        return None
+    return Store.attach(job.cache_fd, job.wake_fd, job.row)
+
+
+def cache_options(settings: Cdn) -> dict[str, Any]:
+    """The cdn's settings as the ready numbers that `ext.cache.Cache` takes."""
+    rules: dict[str, Any] = {
+        "pass_s": round(settings.hit_for_pass_s),
+        "passes_no_store": settings.pass_no_store,
+        "disconnected_s": round(settings.stale_if_disconnected_s),
+        "heuristic_percent": settings.heuristic.percent,
+        "heuristic_max_s": round(settings.heuristic.max_s),
+    }
+    if settings.max_stale_while_revalidate_s is not None:
+        rules["stale_while_revalidate_max_s"] = round(settings.max_stale_while_revalidate_s)
+    if settings.max_stale_if_error_s is not None:
+        rules["stale_if_error_max_s"] = round(settings.max_stale_if_error_s)
+    return {
+        "policy": Policy.FASTLY if settings.policy == "fastly" else Policy.RFC9111,
+        "default_ttl_s": round(settings.default_ttl_s),
+        "max_object_bytes": settings.cache.max_object_bytes,
+        "pop": settings.pop,
+        "node": node_name(settings.pop),
+        "rules": rules,
+        "compression": compression_options(settings),
+        "platform": platform_options(settings),
+    }
+
+
+def platform_options(settings: Cdn) -> dict[str, int]:
+    """Fastly's own limits, as `ext.platform.Platform` takes them; 0: none."""
+    names = ("url_bytes", "cookie_bytes", "response_header_bytes", "response_header_count")
+    keeps = settings.keeps_platform_limits
+    limits = {name: getattr(settings.limits, name) if keeps else 0 for name in names}
+    return limits | {"own_refusals": not keeps}
+
+
+def compression_options(settings: Cdn) -> dict[str, Any]:
+    """Which answers the cache compresses, as `ext.cache.Cache` takes it."""
+    compression = settings.compression
+    formats = compression.formats if settings.compresses else []
+    return {
+        "codings": [CODINGS[name] for name in formats],
+        "types": [name.encode() for name in compression.content_types],
+        "extensions": [name.encode() for name in compression.extensions],
+        "min_size_bytes": compression.min_size_bytes,
     }
 
 

@@ -35,6 +35,11 @@ TIER_COUNTERS = (
     ("no_server", "counter", "Requests answered 503 because no server was usable."),
     ("queue_timeouts", "counter", "Requests answered 503 after waiting in the queue."),
     ("latency_sum_us", "counter", "Sum of the request times, in microseconds."),
+    ("cache_hits", "counter", "Requests answered from the cache, stale ones included."),
+    ("cache_stale", "counter", "Requests answered from the cache with something stale."),
+    ("cache_misses", "counter", "Requests that fetched for the cache."),
+    ("cache_joins", "counter", "Requests that waited for another request's fetch."),
+    ("cache_passes", "counter", "Requests that went to the origin past the cache."),
 )
 SERVER_COUNTERS = (
     ("requests", "counter", "Requests sent to the server."),

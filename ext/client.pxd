@@ -1,22 +1,22 @@
 # One client connection and the request on it: the state that the steps (session.pyx) work on.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from posix.uio cimport iovec
 
-from ext.body cimport BodyReader, Piece
+from ext.body cimport BodyReader
 from ext.limits cimport TRIED_MAX
 from ext.site cimport Block, Entry, Member, Site
-from ext.upstream cimport Connecting, NodeConnection, Server, Tier
+from ext.upstream cimport Connecting, Server, Tier
 
 cdef enum Step:                    # rows of STEPS in session.pyx
-    RECEIVE, HASH, LOOKUP, PASS, ELB, HAPROXY, FETCH, DELIVER, ERROR, LOG,
+    RECEIVE, HASH, LOOKUP, HIT, JOIN, MISS, PASS, ELB, HAPROXY, FETCH, ANSWER, DELIVER, ERROR, LOG,
     WAIT,                          # the step left; an event re-enters at the same row
     DONE
 
 cdef enum Phase:
     IDLE                           # between requests, or inside a head
-    WAITING                        # for a queue slot, a turn-around or a connect
+    WAITING                        # for a queue slot, a turn-around, a connect, another's fetch
     AWAIT                          # the request is being sent; no answer head yet
     RELAY                          # the answer's head has been sent on
+    STREAM                         # being answered from the cache
     TUNNEL                         # after 101
     LINGER                         # answered and closing: what still arrives is dropped
 
@@ -24,7 +24,7 @@ cdef enum Hold:
     HOLD_NONE, HOLD_ON, HOLD_OVER
 
 cdef enum Wait:
-    WAIT_SLOT, WAIT_TURN, WAIT_CONNECT
+    WAIT_SLOT, WAIT_TURN, WAIT_CONNECT, WAIT_FILL
 
 cdef class Client(Member):
     cdef Site site
@@ -43,23 +43,19 @@ cdef class Client(Member):
 
     # the request
     cdef uint8_t method, minor
+    cdef uint8_t sent_method       # to the server: a HEAD may be fetched as GET
+    cdef uint16_t field_count      # of its head
     cdef bint keep_alive, upgrade, safe, idempotent    # RFC 9110 9.2.1, 9.2.2
     cdef bint request_done         # all of it has been sent on
     cdef bint replayable           # the block holds all that was sent of it
     cdef BodyReader request_body
     cdef uint64_t request_bytes    # of its body
-    cdef uint64_t started_us
     cdef uint64_t uri_hash
     cdef Block *block
     cdef char *part                # body bytes at hand: borrowed while use() or resume_at() runs
     cdef uint32_t part_size, part_used
 
-    # its way
-    cdef Tier passed_elb           # counted there
-    cdef Tier passed_haproxy
-    cdef Server target             # of the elb, fused
-    cdef Server server
-    cdef NodeConnection node
+    # its way; the rest is Trip's
     cdef Connecting connecting
     cdef Server same               # without redispatch: the server that a retry goes to
     cdef uint16_t tried[TRIED_MAX]
@@ -67,13 +63,11 @@ cdef class Client(Member):
     cdef int attempts_left
     cdef uint64_t queue_due_ms     # 0 = has not queued yet
 
-    # the answer
-    cdef int status                # 0 none yet; -1 gone without one
+    # the answer; the rest is Trip's
     cdef Tier blamed               # whose page an error gets
+    cdef str reason                # what the cdn's page says has failed; None: the status's own
     cdef uint8_t answer_framing, interims
     cdef bint close_after          # the client's connection ends with this answer
-    cdef bint node_keeps, answer_done
-    cdef BodyReader answer_body
     cdef char *got                 # answer bytes at hand: borrowed while on_answer runs
     cdef uint32_t got_size, got_used
 
@@ -88,37 +82,24 @@ cdef class Client(Member):
     cdef int arm(self, uint32_t ms) noexcept
     cdef int fail_with(self, int status, Tier tier) noexcept
 
-    # request flow
+    # from the client
     cdef uint32_t use(self, char *p, uint32_t n) except? 0xFFFFFFFF
     cdef int use_kept(self) except -1
     cdef bint hold_chunks(self, const char *p, uint32_t n) noexcept
-    cdef int send_part(self, bint with_head) except -1
-    cdef void hold(self, iovec *parts, int count) noexcept
-    cdef int bad_body(self, int reason, bint unsent) except -1
     cdef int refuse(self, int reason) except -1
     cdef int end_if_cut(self) except -1
 
-    # answer flow
-    cdef uint32_t read_answer_head(self, char *p, uint32_t n) except? 0xFFFFFFFF
-    cdef int send_interim(self) except -1
-    cdef int relay(self, uint32_t head_size) except -1
-    cdef int send_last_chunk(self, iovec *parts, int count) except -1
-    cdef int cut(self) except -1
-
-    # failures and ends
-    cdef int attempt_failed(self, int failure) except -1
-    cdef int fail_attempt(self, int failure, Tier tier) except -1
-    cdef Tier impatient(self)
-    cdef int tier_row(self, Tier tier) noexcept
-    cdef Tier queue_tier(self)
-    cdef void leave_queue(self) noexcept
-    cdef int waited_out(self) except -1
-    cdef int let_go(self, bint reusable) except -1
+    # ends
     cdef int leave(self) except -1
     cdef int drop(self) except -1
     cdef int linger(self) except -1
 
-    # tunnels
+    # the other side: relay.pyx, cached.pyx
+    cdef int send_part(self, bint with_head) except -1
+    cdef int attempt_failed(self, int failure) except -1
+    cdef void leave_queue(self) noexcept
+    cdef int waited_out(self) except -1
+    cdef int feed(self) except -1
+    cdef int cut(self) except -1
     cdef int tunnel_in(self, char *p, uint32_t n) except -1
-    cdef int tunnel_out(self, char *p, uint32_t n) except -1
     cdef int tunnel_end(self, bint reset) except -1

@@ -3,29 +3,39 @@
 Theory. Every tier that a request passes changes a few fields; what a chain of tiers changes is
 known when the configuration is read, so it is compiled into one `Recipe` per listener and applied
 in one pass, fused or not. Fields of the hop (RFC 9110 §7.6.1) and framing fields are never copied:
-framing is written anew from the parsed values. Neighbouring fields that stand in canonical form
-(`name: value CRLF`, one space) are copied as one run: writing them again gives the same bytes.
+framing is written anew from the parsed values.
 
 Called by: session (pass, deliver). Pure byte functions; `out` has the room that `*_room` says.
 """
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset, strlen
 
-from ext.digits cimport write_number
-from ext.headers cimport HOP_BY_HOP, HeaderId
-from ext.http1 cimport (BODY_CHUNKED, Field, H_UPGRADE, HeadLimits, M_GET, M_OPTIONS,
-                        parse_request_head, parse_response_head, parse_trailers)
+from ext.encoding cimport CODING_BROTLI, CODING_GZIP, normal_encoding
+from ext.fields cimport (copy_fields, join_values, put, write_length, write_status_line)
+from ext.headers cimport HeaderId
+from ext.http1 cimport (BODY_CHUNKED, Field, H_COOKIE_OVERFLOW, H_UPGRADE, HeadLimits, M_GET,
+                        M_OPTIONS, parse_request_head, parse_response_head, parse_trailers)
 from ext.limits cimport FIELDS_MAX, HEAD_BYTES_MAX, HEAD_GROWTH_BYTES
 
 
-cdef inline char *put(char *o, const char *p, uint32_t n) noexcept nogil:
-    memcpy(o, p, n)
-    return o + n
+# Written anew, or (the last three) of a purge and its credentials: not the origin's business.
+REQUEST_OURS = (
+    HeaderId.FASTLY_FF, HeaderId.FASTLY_CLIENT, HeaderId.CDN_LOOP, HeaderId.FASTLY_COOKIE_OVERFLOW,
+    HeaderId.FASTLY_KEY, HeaderId.FASTLY_SOFT_PURGE, HeaderId.X_PURGE_TOKEN,
+)
+# Continued by deliver.write_marks, or for those clients only that it knows.
+ANSWER_OURS = (
+    HeaderId.X_SERVED_BY, HeaderId.X_CACHE, HeaderId.X_CACHE_HITS, HeaderId.X_TIMER,
+    HeaderId.FASTLY_DEBUG_PATH, HeaderId.FASTLY_DEBUG_TTL, HeaderId.FASTLY_DEBUG_DIGEST,
+    HeaderId.SURROGATE_CONTROL, HeaderId.SURROGATE_KEY, HeaderId.SURROGATE_CAPABILITY,
+)
 
 
 cdef class Recipe:
     """The changes of a chain of tiers. `hops`: one dict per tier in order, with keys
     x_forwarded_for (append|line|preserve|remove), x_forwarded_proto, _host, _port
-    (set|if_none|off), forwarded (bool), via (str or None), port (of its listener), date (bool).
+    (set|if_none|off), forwarded (bool), via (str or None), port (of its listener), date (bool),
+    fastly (None, or of a cdn a dict with node, pop, service_hash, strict_client_ip and
+    normal_encodings).
 
     `hop_address`: the address that tiers behind the first one see as their peer, when they are
     fused: what a split chain on one machine would show.
@@ -50,9 +60,14 @@ cdef class Recipe:
             self._identity(hop)
             self.forwarded = self.forwarded or hop["forwarded"]
             self.date = self.date or hop["date"]
+            if hop.get("fastly"):
+                self._fastly(hop["fastly"])
             if hop["via"]:
                 self.via[self.via_count] = self._text(hop["via"].encode())
                 self.via_count += 1
+        pseudonyms = [hop["via"] for hop in hops if hop["via"]]
+        entries = ", ".join(f"1.1 {via}" for via in reversed(pseudonyms))
+        self.via_answer = self._text(entries.encode())
         if self.via_count:
             self.drop_request[<int>HeaderId.VIA] = 1
             self.drop_response[<int>HeaderId.VIA] = 1
@@ -105,52 +120,28 @@ cdef class Recipe:
                 self.port_line = self._text(b"X-Forwarded-Port: %d\r\n" % hop["port"])
                 self.drop_request[<int>HeaderId.X_FORWARDED_PORT] = mode == MODE_SET
 
+    def _fastly(self, given):
+        """What a cdn adds, and what neither its origin nor its clients see."""
+        service, pop = f"{given['service_hash']}!", f"{given['pop']}!"
+        self.fastly = True
+        self.strict_client_ip = given["strict_client_ip"]
+        self.normal_encodings = given["normal_encodings"]
+        self.ff_service = self._text(service.encode())
+        self.ff_pop = self._text(pop.encode())
+        self.ff_entry = self._text(f"{service}{pop}{given['node']}".encode())
+        for number in REQUEST_OURS:
+            self.drop_request[<int>number] = 1
+        if self.normal_encodings:
+            self.drop_request[<int>HeaderId.ACCEPT_ENCODING] = 1
+            self.drop_request[<int>HeaderId.FASTLY_ORIG_ACCEPT_ENCODING] = 1
+        for number in ANSWER_OURS:
+            self.drop_response[<int>number] = 1
+
     def _mode(self, key):
         return {"proto": self.proto, "host": self.host, "port": self.port}[key]
 
 
 # -- parts ---------------------------------------------------------------------------------------
-
-cdef char *copy_fields(char *o, Head *head, const uint8_t *drop, uint64_t *seen) noexcept nogil:
-    """All fields that stay, in order; `seen` gets a bit per HeaderId met."""
-    cdef uint32_t i, run = 0, run_end = 0, end
-    cdef Field *f
-    cdef const char *base = head.base
-    for i in range(head.count):
-        f = &head.fields[i]
-        seen[0] |= <uint64_t>1 << f.id
-        if f.flags & HOP_BY_HOP or drop[f.id]:
-            continue
-        end = f.value + f.value_size
-        if (f.value == f.name + f.name_size + 2u and base[f.value - 1] == b' '
-                and base[end] == b'\r'):
-            if run_end != f.name:
-                o = put(o, base + run, run_end - run)
-                run = f.name
-            run_end = end + 2
-            continue
-        o = put(o, base + run, run_end - run)
-        run = run_end = 0
-        o = put(o, base + f.name, f.name_size)
-        o = put(o, b": ", 2)
-        o = put(o, base + f.value, f.value_size)
-        o = put(o, b"\r\n", 2)
-    return put(o, base + run, run_end - run)
-
-
-cdef char *join_values(char *o, Head *head, int id, bint *any) noexcept nogil:
-    """The values of a list field, joined in order (RFC 9110 §5.3)."""
-    cdef uint32_t i
-    cdef Field *f
-    for i in range(head.count):
-        f = &head.fields[i]
-        if f.id == id and f.value_size:
-            if any[0]:
-                o = put(o, b", ", 2)
-            o = put(o, head.base + f.value, f.value_size)
-            any[0] = True
-    return o
-
 
 cdef char *write_peers(char *o, Head *head, Recipe recipe, const Text *client) noexcept:
     """X-Forwarded-For as each tier of the chain continues it."""
@@ -165,7 +156,7 @@ cdef char *write_peers(char *o, Head *head, Recipe recipe, const Text *client) n
             open_ = True
             any = False
             if i == 0 and recipe.merge_peers:
-                o = join_values(o, head, HeaderId.X_FORWARDED_FOR, &any)
+                o = join_values(o, head, HeaderId.X_FORWARDED_FOR, b", ", &any)
         if any:
             o = put(o, b", ", 2)
         text = client if recipe.peers[i].client else &recipe.peers[i].text
@@ -183,7 +174,7 @@ cdef char *write_via(char *o, Head *head, Recipe recipe, bint inwards) noexcept:
     cdef const Text *via
     cdef bint any = False
     o = put(o, b"Via: ", 5)
-    o = join_values(o, head, HeaderId.VIA, &any)
+    o = join_values(o, head, HeaderId.VIA, b", ", &any)
     for i in range(recipe.via_count):
         if any:
             o = put(o, b", ", 2)
@@ -199,7 +190,7 @@ cdef char *write_forwarded(char *o, Head *head, const Text *client) noexcept:
     cdef uint32_t i
     cdef bint any = False, six = False
     o = put(o, b"Forwarded: ", 11)
-    o = join_values(o, head, HeaderId.FORWARDED, &any)
+    o = join_values(o, head, HeaderId.FORWARDED, b", ", &any)
     if any:
         o = put(o, b", ", 2)
     for i in range(client.size):
@@ -216,13 +207,19 @@ cdef char *write_forwarded(char *o, Head *head, const Text *client) noexcept:
     return put(o, b";proto=http\r\n", 13)
 
 
-cdef char *write_framing(char *o, Head *head, int framing) noexcept:
+cdef char *write_framing(char *o, int framing, int64_t length) noexcept nogil:
     if framing == FRAME_CHUNKED:
         o = put(o, b"Transfer-Encoding: chunked\r\n", 28)
     elif framing == FRAME_LENGTH:
-        o = put(o, b"Content-Length: ", 16)
-        o += write_number(o, <uint64_t>head.content_length)
-        o = put(o, b"\r\n", 2)
+        o = write_length(o, length)
+    return o
+
+
+cdef char *write_connection(char *o, int connection) noexcept nogil:
+    if connection == SAY_CLOSE:
+        o = put(o, b"Connection: close\r\n", 19)
+    elif connection == SAY_KEEP_ALIVE:
+        o = put(o, b"Connection: keep-alive\r\n", 24)
     return o
 
 
@@ -240,18 +237,120 @@ cdef inline bint wanted(int mode, uint64_t seen, int id) noexcept nogil:
     return mode == MODE_SET or (mode == MODE_IF_NONE and not seen >> id & 1)
 
 
-cdef uint32_t request_room(Head *head, Recipe recipe) noexcept:
+cdef void drop_by(const Ask *ask, uint8_t *drop) noexcept nogil:
+    """Add to `drop` what the request has of its own but the asked one has not."""
+    if ask.as_get:
+        drop[<int>HeaderId.EXPECT] = 1
+    if ask.whole:
+        drop[<int>HeaderId.RANGE] = 1
+        drop[<int>HeaderId.IF_RANGE] = 1
+    if ask.unconditional or ask.etag != NULL or ask.last_modified != NULL:
+        drop[<int>HeaderId.IF_NONE_MATCH] = 1
+        drop[<int>HeaderId.IF_MODIFIED_SINCE] = 1
+        drop[<int>HeaderId.IF_MATCH] = 1
+        drop[<int>HeaderId.IF_UNMODIFIED_SINCE] = 1
+    if ask.encoding != ENCODING_KEPT:
+        drop[<int>HeaderId.ACCEPT_ENCODING] = 1
+
+
+cdef char *write_ask(char *o, const Ask *ask) noexcept nogil:
+    """The conditions that are asked for (RFC 9111 §4.3.1)."""
+    if ask.etag != NULL:
+        o = put(o, b"If-None-Match: ", 15)
+        o = put(o, ask.etag, ask.etag_size)
+        o = put(o, b"\r\n", 2)
+    if ask.last_modified != NULL:
+        o = put(o, b"If-Modified-Since: ", 19)
+        o = put(o, ask.last_modified, ask.last_modified_size)
+        o = put(o, b"\r\n", 2)
+    return o
+
+
+cdef char *write_encoding(char *o, int coding) noexcept nogil:
+    if coding == CODING_GZIP:
+        o = put(o, b"Accept-Encoding: gzip\r\n", 23)
+    elif coding == CODING_BROTLI:
+        o = put(o, b"Accept-Encoding: br\r\n", 21)
+    return o
+
+
+cdef char *write_list(char *o, const char *name, Head *head, int id, const Text *entry) noexcept:
+    """A list field that we continue."""
+    cdef bint any = False
+    o = put(o, name, <uint32_t>strlen(name))
+    o = join_values(o, head, id, b", ", &any)
+    if any:
+        o = put(o, b", ", 2)
+    o = put(o, entry.data, entry.size)
+    return put(o, b"\r\n", 2)
+
+
+cdef char *write_fastly(char *o, Head *head, Recipe recipe, const Text *client, uint64_t seen,
+                        bint own_ip) noexcept:
+    """What Fastly tells an origin. `own_ip`: the client's Fastly-Client-IP was not copied."""
+    cdef Text name = Text(b"Fastly", 6)
+    cdef bint any = False
+    if own_ip or not seen >> <int>HeaderId.FASTLY_CLIENT_IP & 1:
+        o = put(o, b"Fastly-Client-IP: ", 18)
+        o = put(o, client.data, client.size)
+        o = put(o, b"\r\n", 2)
+    o = write_list(o, b"Fastly-FF: ", head, HeaderId.FASTLY_FF, &recipe.ff_entry)
+    o = write_list(o, b"CDN-Loop: ", head, HeaderId.CDN_LOOP, &name)    # RFC 8586 §2
+    o = put(o, b"Fastly-Client: 1\r\n", 18)
+    if head.flags & H_COOKIE_OVERFLOW:
+        o = put(o, b"Fastly-Cookie-Overflow: 1\r\n", 27)
+    if recipe.normal_encodings and seen >> <int>HeaderId.ACCEPT_ENCODING & 1:
+        o = put(o, b"Fastly-Orig-Accept-Encoding: ", 29)
+        o = join_values(o, head, HeaderId.ACCEPT_ENCODING, b", ", &any)
+        o = put(o, b"\r\n", 2)
+    return o
+
+
+cdef int count_visits(const Head *head, Recipe recipe, bint *loop) noexcept:
+    """How often this service has seen the request already, by Fastly-FF: 0 is a client, more a
+    cdn of ours (a shield's client). `loop`: once at this very site."""
+    cdef uint32_t i
+    cdef int visits = 0
+    cdef const Field *f
+    cdef const char *p
+    cdef const char *end
+    loop[0] = False
+    if not recipe.fastly:
+        return 0
+    for i in range(head.count):
+        f = &head.fields[i]
+        if f.id != HeaderId.FASTLY_FF:
+            continue
+        p = head.base + f.value
+        end = p + f.value_size
+        while p < end:
+            while p < end and (p[0] == b' ' or p[0] == b'\t' or p[0] == b','):
+                p += 1
+            if begins(p, end, &recipe.ff_service):
+                visits += 1
+                loop[0] = loop[0] or begins(p + recipe.ff_service.size, end, &recipe.ff_pop)
+            while p < end and p[0] != b',':
+                p += 1
+    return visits
+
+
+cdef inline bint begins(const char *p, const char *end, const Text *text) noexcept nogil:
+    return end - p >= text.size and memcmp(p, text.data, text.size) == 0
+
+
+cdef uint32_t request_room(Head *head, Recipe recipe, const Ask *ask) noexcept:
     """Bytes that build_request may write: every received byte once, the host thrice, and ours."""
-    return head.size + 3 * head.host_size + 4 * head.count + HEAD_GROWTH_BYTES
+    cdef uint32_t room = head.size + 3 * head.host_size + 4 * head.count + HEAD_GROWTH_BYTES
+    return room if ask == NULL else room + ask.etag_size + ask.last_modified_size
 
 
-cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, char *out) noexcept:
-    """The head as the server gets it, in origin-form; the bytes written."""
-    cdef char *o = out
-    cdef uint64_t seen = 0
+cdef char *write_request_line(char *o, Head *head, const Ask *ask) noexcept:
+    """In origin-form, with the Host that belongs to it."""
     cdef const char *base = head.base
-    cdef int framing = FRAME_NONE
-    o = put(o, base + head.start, head.method_size)
+    if ask != NULL and ask.as_get:
+        o = put(o, b"GET", 3)
+    else:
+        o = put(o, base + head.start, head.method_size)
     o = put(o, b" ", 1)
     if head.path_size:
         o = put(o, base + head.path, head.path_size)
@@ -259,8 +358,33 @@ cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, char 
         o = put(o, b"*" if head.method == M_OPTIONS else b"/", 1)
     o = put(o, b" HTTP/1.1\r\nHost: ", 17)
     o = put(o, base + head.host, head.host_size)   # HTTP/1.0 without Host: an empty one
-    o = put(o, b"\r\n", 2)
-    o = copy_fields(o, head, recipe.drop_request, &seen)
+    return put(o, b"\r\n", 2)
+
+
+cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, const Ask *ask,
+                            char *out) noexcept:
+    """The head as the server gets it; the bytes written. `ask` NULL: as it came."""
+    cdef char *o = write_request_line(out, head, ask)
+    cdef uint64_t seen = 0
+    cdef const char *base = head.base
+    cdef int framing = FRAME_NONE
+    cdef int coding = normal_encoding(head) if recipe.normal_encodings else ENCODING_KEPT
+    cdef bint bodiless = ask != NULL and ask.as_get
+    cdef bint loop, own_ip = recipe.strict_client_ip and not count_visits(head, recipe, &loop)
+    cdef uint8_t drop[ID_COUNT]
+    memcpy(drop, recipe.drop_request, ID_COUNT)
+    if own_ip:
+        drop[<int>HeaderId.FASTLY_CLIENT_IP] = 1
+    if ask != NULL:
+        drop_by(ask, drop)
+    o = copy_fields(o, head, drop, &seen)
+    if ask != NULL:
+        o = write_ask(o, ask)
+        if ask.encoding != ENCODING_KEPT:
+            coding = ask.encoding
+    o = write_encoding(o, coding)
+    if recipe.fastly:
+        o = write_fastly(o, head, recipe, client, seen, own_ip)
     if recipe.peer_count:
         o = write_peers(o, head, recipe, client)
     if wanted(recipe.proto, seen, <int>HeaderId.X_FORWARDED_PROTO):
@@ -275,13 +399,15 @@ cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, char 
         o = write_via(o, head, recipe, True)
     if recipe.forwarded:
         o = write_forwarded(o, head, client)
-    if head.flags & H_UPGRADE:
+    if head.flags & H_UPGRADE and not bodiless:
         o = write_upgrade(o, head)
-    if head.body == BODY_CHUNKED:
+    if bodiless:
+        framing = FRAME_NONE
+    elif head.body == BODY_CHUNKED:
         framing = FRAME_CHUNKED
     elif head.content_length >= 0:
         framing = FRAME_LENGTH
-    o = write_framing(o, head, framing)
+    o = write_framing(o, framing, head.content_length)
     o = put(o, b"\r\n", 2)
     return <uint32_t>(o - out)
 
@@ -295,25 +421,15 @@ cdef uint32_t build_response(Head *head, Recipe recipe, int framing, int connect
     """The head as the client gets it; the bytes written. `date` is a whole field line."""
     cdef char *o = out
     cdef uint64_t seen = 0
-    cdef unsigned status = head.status
-    o = put(o, b"HTTP/1.1 ", 9)
-    o[0] = <char>(48 + status // 100)
-    o[1] = <char>(48 + status // 10 % 10)
-    o[2] = <char>(48 + status % 10)
-    o[3] = b' '
-    o = put(o + 4, head.base + head.reason, head.reason_size)
-    o = put(o, b"\r\n", 2)
+    o = write_status_line(o, head.status, head.base + head.reason, head.reason_size)
     o = copy_fields(o, head, recipe.drop_response, &seen)
-    if recipe.date and status >= 200 and not seen >> <int>HeaderId.DATE & 1:
+    if recipe.date and head.status >= 200 and not seen >> <int>HeaderId.DATE & 1:
         o = put(o, date.data, date.size)
     if recipe.via_count:
         o = write_via(o, head, recipe, False)
-    o = write_framing(o, head, framing)
-    if connection == SAY_CLOSE:
-        o = put(o, b"Connection: close\r\n", 19)
-    elif connection == SAY_KEEP_ALIVE:
-        o = put(o, b"Connection: keep-alive\r\n", 24)
-    elif connection == SAY_UPGRADE and head.upgrade:
+    o = write_framing(o, framing, head.content_length)
+    o = write_connection(o, connection)
+    if connection == SAY_UPGRADE and head.upgrade:
         o = write_upgrade(o, head)
     o = put(o, b"\r\n", 2)
     return <uint32_t>(o - out)
@@ -349,18 +465,55 @@ cdef void widest(HeadLimits *limits) noexcept:
     limits.header_count = FIELDS_MAX
 
 
-def request_for_test(bytes data, Recipe recipe, bytes client=b"192.0.2.1"):
-    """The head in `data` as the server would get it."""
+cdef Ask ask_of(dict asked):
+    cdef Ask ask
+    cdef bytes etag = asked.get("etag"), last_modified = asked.get("last_modified")
+    memset(&ask, 0, sizeof(Ask))
+    ask.as_get = asked.get("as_get", False)
+    ask.whole = asked.get("whole", False)
+    ask.unconditional = asked.get("unconditional", False)
+    ask.encoding = asked.get("encoding", ENCODING_KEPT)
+    if etag is not None:
+        ask.etag = etag
+        ask.etag_size = <uint32_t>len(etag)
+    if last_modified is not None:
+        ask.last_modified = last_modified
+        ask.last_modified_size = <uint32_t>len(last_modified)
+    return ask
+
+
+def request_for_test(bytes data, Recipe recipe, bytes client=b"192.0.2.1", dict ask=None,
+                     bint cookie_overflow=False):
+    """The head in `data` as the server would get it. `ask`: keys as in struct Ask."""
     cdef HeadLimits limits
+    cdef Ask asked
+    cdef const Ask *pointer = NULL
     cdef Head head
     cdef Text text = text_of(client)
     widest(&limits)
     if parse_request_head(data, <uint32_t>len(data), &limits, &head) <= 0:
         raise ValueError("not one whole request head")
-    out = bytearray(request_room(&head, recipe))
-    used = build_request(&head, recipe, &text, out)
+    if cookie_overflow:
+        head.flags |= H_COOKIE_OVERFLOW
+    if ask is not None:
+        asked = ask_of(ask)
+        pointer = &asked
+    out = bytearray(request_room(&head, recipe, pointer))
+    used = build_request(&head, recipe, &text, pointer, out)
     assert used <= len(out)
     return bytes(out[:used])
+
+
+def visits_for_test(bytes data, Recipe recipe):
+    """(visits, loop) of the request in `data`."""
+    cdef HeadLimits limits
+    cdef Head head
+    cdef bint loop
+    widest(&limits)
+    if parse_request_head(data, <uint32_t>len(data), &limits, &head) <= 0:
+        raise ValueError("not one whole request head")
+    visits = count_visits(&head, recipe, &loop)
+    return visits, bool(loop)
 
 
 def response_for_test(bytes data, Recipe recipe, int framing, int connection, bytes date=b""):

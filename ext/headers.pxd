@@ -48,6 +48,24 @@ cpdef enum HeaderId:
     LOCATION = 42
     CONTENT_LOCATION = 43
     ACCEPT_ENCODING = 44
+    SURROGATE_CAPABILITY = 45
+    X_CACHE = 46
+    X_CACHE_HITS = 47
+    X_SERVED_BY = 48
+    X_TIMER = 49
+    FASTLY_DEBUG_PATH = 50
+    FASTLY_DEBUG_TTL = 51
+    FASTLY_DEBUG_DIGEST = 52
+    FASTLY_DEBUG = 53
+    FASTLY_FF = 54
+    FASTLY_CLIENT_IP = 55
+    FASTLY_CLIENT = 56
+    CDN_LOOP = 57
+    FASTLY_ORIG_ACCEPT_ENCODING = 58
+    FASTLY_COOKIE_OVERFLOW = 59
+    FASTLY_KEY = 60
+    FASTLY_SOFT_PURGE = 61
+    X_PURGE_TOKEN = 62
 
 cdef enum FieldFlag:
     HOP_BY_HOP = 1                 # never forwarded as received

@@ -5,7 +5,7 @@ compare, so an unknown field costs a few loads. Called by the head parser for ea
 """
 cdef enum:
     TABLE_SIZE = 256
-    ROWS = 44
+    ROWS = 62
 
 # (id, name, flags). Connection-specific: RFC 9110 §7.6.1. Not in trailers: RFC 9110 §6.5.1.
 FIELDS = (
@@ -59,6 +59,27 @@ FIELDS = (
     (HeaderId.LOCATION, b"location", PROTECTED | NOT_IN_TRAILER),             # RFC 9110 §10.2.2
     (HeaderId.CONTENT_LOCATION, b"content-location", PROTECTED | NOT_IN_TRAILER),  # RFC 9110 §8.7
     (HeaderId.ACCEPT_ENCODING, b"accept-encoding", PROTECTED | NOT_IN_TRAILER),  # RFC 9110 §12.5.3
+    # Fastly's own, and those of a cdn in front of us or behind: a client that could remove or
+    # append one would change what the next cdn believes.
+    (HeaderId.SURROGATE_CAPABILITY, b"surrogate-capability", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.X_CACHE, b"x-cache", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.X_CACHE_HITS, b"x-cache-hits", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.X_SERVED_BY, b"x-served-by", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.X_TIMER, b"x-timer", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_DEBUG_PATH, b"fastly-debug-path", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_DEBUG_TTL, b"fastly-debug-ttl", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_DEBUG_DIGEST, b"fastly-debug-digest", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_DEBUG, b"fastly-debug", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_FF, b"fastly-ff", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_CLIENT_IP, b"fastly-client-ip", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_CLIENT, b"fastly-client", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.CDN_LOOP, b"cdn-loop", PROTECTED | NOT_IN_TRAILER),             # RFC 8586 §2
+    (HeaderId.FASTLY_ORIG_ACCEPT_ENCODING, b"fastly-orig-accept-encoding",
+     PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_COOKIE_OVERFLOW, b"fastly-cookie-overflow", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_KEY, b"fastly-key", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.FASTLY_SOFT_PURGE, b"fastly-soft-purge", PROTECTED | NOT_IN_TRAILER),
+    (HeaderId.X_PURGE_TOKEN, b"x-purge-token", PROTECTED | NOT_IN_TRAILER),
 )
 
 cdef Known rows[ROWS]

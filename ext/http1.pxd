@@ -20,6 +20,7 @@ cdef enum HeadFlag:
     H_CHUNKED = 16
     H_ABSOLUTE = 32                # absolute-form: host is from the target
     H_TE_TRAILERS = 64
+    H_COOKIE_OVERFLOW = 128        # Cookie was taken out as too long (ext/platform.pyx)
 
 cdef struct Field:
     uint32_t name

@@ -641,7 +641,7 @@ def parse_request(bytes data, *, request_line_bytes=8192, header_bytes=16384, he
     return made
 
 
-def parse_response(bytes data, *, bytes request_method=b"GET", header_bytes=65536,
+def parse_response(bytes data, *, bytes request_method=b"GET", header_bytes=73728,
                    header_count=256):
     """A ResponseHead, or None when more bytes are needed; ParseError."""
     cdef HeadLimits limits

@@ -5,7 +5,7 @@
 cpdef enum Limit:
     READ_BYTES = 131072            # one read; also the most a stalled peer leaves with us
     BLOCK_BYTES = 16384            # a request head as sent upstream + a small body (for replay)
-    HEAD_BYTES_MAX = 65536         # upper bound of the configurable head limit (ALB: 64 KB in all)
+    HEAD_BYTES_MAX = 73728         # upper bound of the configurable head limit (Fastly: 69 KB)
     HEAD_GROWTH_BYTES = 2048       # what our own fields may add to a forwarded head
     FIELDS_MAX = 256               # upper bound of the configurable field count
     METHOD_BYTES_MAX = 32          # longest registered method is 17 bytes (UPDATEREDIRECTREF)
@@ -22,6 +22,10 @@ cpdef enum Limit:
     RANGES_MAX = 16                # ranges of one answer; a request for more gets the whole
     VARY_NAMES_MAX = 16            # an answer that varies on more is not stored
     ROWS_MAX = 128                 # counter rows: 32 workers x (running + draining generations)
+    LEASES_MAX = 16384             # objects one process holds: as many as it has connections
+    VARIANTS_MAX = 200             # answers of one URL that differ by Vary (Fastly's limit)
+    SURROGATE_KEY_BYTES_MAX = 1024  # one key (Fastly's limit); it and what follows are ignored
+    SURROGATE_KEYS_BYTES_MAX = 16384  # a Surrogate-Key header (Fastly's limit)
 
 
 cpdef enum Refused:

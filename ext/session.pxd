@@ -1,5 +1,5 @@
-# READ FIRST with session.pyx: the steps of a request. Its state is ext.client's.
-from ext.client cimport Client
+# READ FIRST with session.pyx: the steps of a request. Its state is ext.client's and ext.cached's.
+from ext.cached cimport Cached
 
-cdef class Session(Client):
+cdef class Session(Cached):
     pass

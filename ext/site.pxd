@@ -1,11 +1,14 @@
 # What all connections of one worker share.
 from libc.stdint cimport uint32_t, uint64_t
 from ext.arena cimport Arena
+from ext.cache cimport Cache
 from ext.forward cimport Recipe
 from ext.http1 cimport Head, HeadLimits
 from ext.readiness cimport Readiness
+from ext.store cimport Store
 from ext.timers cimport Wheel
-from ext.upstream cimport Exchange, Tier
+from ext.trip cimport Trip
+from ext.upstream cimport Tier
 
 cdef struct Block:                 # a request as sent upstream: head, then body while it fits
     Block *next
@@ -13,10 +16,17 @@ cdef struct Block:                 # a request as sent upstream: head, then body
     uint32_t size
     uint32_t room
 
-cdef class Member(Exchange):       # a client connection in Site's list
+cdef struct Scratch:
+    char *data
+    uint32_t room
+
+cdef char *at_least(Scratch *scratch, uint32_t room) except NULL
+
+cdef class Member(Trip):           # a client connection in Site's list
     cdef Member next, prev
     cdef bint joined
     cdef int on_drain(self) except -1
+    cdef int on_moved(self) except -1
 
 cdef class Site:
     cdef readonly object loop
@@ -26,20 +36,23 @@ cdef class Site:
     cdef Head request              # scratch: valid until the steps first wait
     cdef Head answer
     cdef Head trailers
-    cdef char *out                 # scratch for heads to clients
-    cdef uint32_t out_room
-    cdef char *tail                # scratch for trailers
-    cdef uint32_t tail_room
+    cdef Head stored_head
+    cdef Scratch out               # for heads to clients
+    cdef Scratch tail              # for trailers: they go out together with a head that is in `out`
+    cdef Scratch key               # for the cache key of `request`
+    cdef Scratch stored            # for stored heads
     cdef Block *blocks             # free ones
     cdef HeadLimits answer_limits
     cdef readonly bint draining
     cdef readonly uint64_t sessions    # open client connections
     cdef Member first              # all of them
+    cdef set followers             # Members that wait for another's fetch
+    cdef readonly set fetchers     # who fetches for the cache, without a client
+    cdef object moved              # epoll set that holds the store's eventfd
     cdef bytes date
 
     cdef Block *take_block(self, uint32_t room) except NULL
     cdef void give_block(self, Block *block) noexcept
-    cdef char *tail_scratch(self, uint32_t room) except NULL
     cdef char *scratch(self, uint32_t room) except NULL
     cdef void join(self, Member member)
     cdef void quit(self, Member member)
@@ -51,6 +64,7 @@ cdef class Entry:                  # one listener: where requests enter the chai
     cdef Tier elb
     cdef Tier haproxy              # None behind an elb: there the target decides
     cdef Tier tier                 # the first of them: limits, timeouts, error pages
+    cdef Cache cache               # of the cdn; None where it is not in this listener's chain
     cdef Recipe recipe
     cdef list outer                # by TierKind: Recipe of the tiers in front of it, or None
     cdef bint needs_uri            # some tier hashes the path

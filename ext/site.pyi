@@ -3,7 +3,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ext.arena import Arena
+from ext.cache import Cache
 from ext.forward import Recipe
+from ext.store import Store
 from ext.upstream import Tier
 
 class Site:
@@ -11,10 +13,11 @@ class Site:
     arena: Arena
     draining: bool
     sessions: int
+    fetchers: set[Any]
     def __init__(self, loop: AbstractEventLoop, arena: Arena) -> None: ...
     @property
     def parts(self) -> tuple[Any, Any]: ...
-    def start(self) -> None: ...
+    def start(self, store: Store | None = None) -> None: ...
     def tick(self) -> None: ...
     def tell_date(self) -> None: ...
     def drain(self) -> None: ...
@@ -29,6 +32,7 @@ class Entry:
         cdn: Tier | None = None,
         elb: Tier | None = None,
         haproxy: Tier | None = None,
+        cache: Cache | None = None,
         needs_uri: bool = False,
         answer_ms: int,
         between_ms: int,

@@ -3,8 +3,14 @@
 Ownership: scratch (`request`, `answer`, `out`) belongs to whoever runs, until it returns to the
 event loop or waits; a Block is owned by one session from `take_block` to `give_block`.
 `Site.first` is a list of all client connections, walked only when the worker drains.
+
+Followers: sessions that wait for something of the cache that another request fetches, maybe in
+another worker. Whoever moves it writes to the store's eventfd; every worker has that in an epoll
+set of its own, edge-triggered since nobody may read it empty for the others, and looks at its
+followers then.
 """
 import email.utils
+import select
 import time
 
 from libc.stdlib cimport free, malloc
@@ -14,10 +20,14 @@ from ext.live cimport EDGE_LIVE_ADD, EDGE_LIVE_SUB
 from ext.timers cimport now_ms
 
 
-cdef class Member(Exchange):
+cdef class Member(Trip):
     """A client connection that is in the worker's list."""
 
     cdef int on_drain(self) except -1:
+        return 0
+
+    cdef int on_moved(self) except -1:
+        """What this one follows may have moved."""
         return 0
 
 
@@ -33,6 +43,9 @@ cdef class Site:
         self.answer_limits.header_bytes = HEAD_BYTES_MAX
         self.answer_limits.header_count = FIELDS_MAX
         self.scratch(BLOCK_BYTES)
+        at_least(&self.stored, BLOCK_BYTES)
+        self.followers = set()
+        self.fetchers = set()
         self.tell_date()
 
     def __dealloc__(self):
@@ -41,17 +54,29 @@ cdef class Site:
             block = self.blocks
             self.blocks = block.next
             free_block(block)
-        free(self.out)
-        free(self.tail)
+        free(self.out.data)
+        free(self.tail.data)
+        free(self.key.data)
+        free(self.stored.data)
 
     @property
     def parts(self):
         """(wheel, readiness set) for the servers of this worker."""
         return self.wheel, self.readiness
 
-    def start(self):
-        """Read whatever is ready, from now on."""
+    def start(self, Store store=None):
+        """Read whatever is ready, from now on. `store`: of the cdn tier, if there is one."""
         self.loop.add_reader(self.readiness.fd, self.readiness.on_ready)
+        if store is not None:
+            self.moved = select.epoll()
+            self.moved.register(store.wake_fd, select.EPOLLIN | select.EPOLLET)
+            self.loop.add_reader(self.moved.fileno(), self.on_moved)
+
+    def on_moved(self):
+        """Something that is followed, here or by another worker, has moved."""
+        self.moved.poll(0)
+        for member in list(self.followers):
+            (<Member>member).on_moved()
 
     def tick(self):
         """Advance the timers; the worker calls it every TICK_MS."""
@@ -116,27 +141,21 @@ cdef class Site:
             block.next = self.blocks
             self.blocks = block
 
-    cdef char *tail_scratch(self, uint32_t room) except NULL:
-        """Scratch for trailers: they go out together with a head that is in `out`."""
-        if room > self.tail_room:
-            free(self.tail)
-            self.tail_room = 0
-            self.tail = <char *>malloc(room)
-            if self.tail == NULL:
-                raise MemoryError
-            self.tail_room = room
-        return self.tail
-
     cdef char *scratch(self, uint32_t room) except NULL:
-        """At least `room` bytes, valid until the next call."""
-        if room > self.out_room:
-            free(self.out)
-            self.out_room = 0
-            self.out = <char *>malloc(room)
-            if self.out == NULL:
-                raise MemoryError
-            self.out_room = room
-        return self.out
+        """Scratch for a head to a client: at least `room` bytes, valid until the next call."""
+        return at_least(&self.out, room)
+
+
+cdef char *at_least(Scratch *scratch, uint32_t room) except NULL:
+    """The scratch memory with room for so many bytes; what was in it may be gone."""
+    if room > scratch.room:
+        free(scratch.data)
+        scratch.room = 0
+        scratch.data = <char *>malloc(room)
+        if scratch.data == NULL:
+            raise MemoryError
+        scratch.room = room
+    return scratch.data
 
 
 cdef void free_block(Block *block) noexcept:
@@ -149,14 +168,15 @@ cdef class Entry:
     """Where the requests of one listener enter the chain; called, it makes a session."""
 
     def __init__(self, Site site, object make, Recipe recipe, *, Tier cdn=None, Tier elb=None,
-                 Tier haproxy=None, bint needs_uri=False, uint32_t answer_ms, uint32_t between_ms,
-                 int answer_kind, list outer):
+                 Tier haproxy=None, Cache cache=None, bint needs_uri=False, uint32_t answer_ms,
+                 uint32_t between_ms, int answer_kind, list outer):
         self.site = site
         self.make = make
         self.recipe = recipe
         self.cdn = cdn
         self.elb = elb
         self.haproxy = haproxy
+        self.cache = cache
         self.needs_uri = needs_uri
         self.tier = cdn if cdn is not None else (elb if elb is not None else haproxy)
         self.answer_ms = answer_ms

@@ -29,3 +29,4 @@ cdef class Wheel:
 
 cdef uint64_t now_ms() noexcept nogil
 cdef uint64_t now_us() noexcept nogil
+cdef uint64_t wall_us() noexcept nogil

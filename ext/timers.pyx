@@ -8,7 +8,7 @@ deadlines costs a few stores. Disarming (`due_ms = 0`) leaves the timer linked u
 The wheel is advanced by the worker's one `call_later`, every TICK_MS. Deadlines are late by at
 most one tick, never early.
 """
-from posix.time cimport clock_gettime, timespec, CLOCK_MONOTONIC
+from posix.time cimport clock_gettime, timespec, CLOCK_MONOTONIC, CLOCK_REALTIME
 
 from ext.limits cimport TICK_MS
 
@@ -27,6 +27,13 @@ cdef uint64_t now_us() noexcept nogil:
     """Monotonic microseconds, exact; for latencies."""
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
+    return <uint64_t>t.tv_sec * 1000000 + <uint64_t>t.tv_nsec // 1000
+
+
+cdef uint64_t wall_us() noexcept nogil:
+    """Microseconds since the epoch; for what is dated: freshness, X-Timer."""
+    cdef timespec t
+    clock_gettime(CLOCK_REALTIME, &t)
     return <uint64_t>t.tv_sec * 1000000 + <uint64_t>t.tv_nsec // 1000
 
 
@@ -112,6 +119,7 @@ cdef class Wheel:
     cdef int visit(self, Timer *todo, uint64_t now_ms) except -1:
         """Fire, move on, or forget each timer of a list."""
         cdef Timer *timer
+        cdef Timed one
         cdef uint64_t due
         while todo.next != todo:
             timer = todo.next
@@ -123,7 +131,8 @@ cdef class Wheel:
                 self.arm(timer, due)
             else:
                 timer.due_ms = 0
-                (<Timed>timer.owner).on_timer()
+                one = <Timed>timer.owner       # held: what it does may be its end
+                one.on_timer()
         return 0
 
     cdef void put_back(self, Timer *todo) noexcept:

@@ -66,6 +66,7 @@ cdef class Server:
     cdef readonly int port
     cdef Tier tier
     cdef Tier next_tier            # fused: the tier behind; else None
+    cdef object hop                # makes the other end of a connection inside this process
     cdef object loop
     cdef Wheel wheel
     cdef Readiness readiness

@@ -1,4 +1,5 @@
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, BufferedProtocol
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -58,3 +59,4 @@ class Server:
         wheel: Any,
         readiness: Any,
     ) -> None: ...
+    def reach(self, hop: Callable[[], BufferedProtocol]) -> None: ...

@@ -16,6 +16,7 @@ other and both ends are cut in `session.let_go` / `on_lost`.
 """
 import asyncio
 import errno as errors
+import socket
 from collections import deque
 
 from ext.arena cimport (SC_CONNECTS, SC_CONNECT_ERRORS, SC_CONNECTIONS_OPEN, SC_CONNECTIONS_IDLE,
@@ -306,8 +307,14 @@ cdef class Server:
         try:
             # Who waits has a deadline of its own; this one is for when nobody waits any more.
             async with asyncio.timeout(self.tier.connect_ms / 1000.0 + CONNECT_SLACK_S):
-                _, protocol = await self.loop.create_connection(
-                    lambda: NodeConnection(self), self.host, self.port)
+                if self.hop is not None:
+                    near, far = socket.socketpair()
+                    await self.loop.connect_accepted_socket(self.hop, far)
+                    _, protocol = await self.loop.create_unix_connection(
+                        lambda: NodeConnection(self), sock=near)
+                else:
+                    _, protocol = await self.loop.create_connection(
+                        lambda: NodeConnection(self), self.host, self.port)
         except (OSError, asyncio.CancelledError) as error:
             exchange = connecting.exchange
             connecting.exchange = None
@@ -333,6 +340,10 @@ cdef class Server:
             self.checkin(node)
         else:
             exchange.on_connected(node)
+
+    def reach(self, hop):
+        """Connections go to `hop` (an Entry), which is in this process."""
+        self.hop = hop
 
     cdef void note_connect(self, bint good) noexcept:
         """Passive health: report to the arena; mark DOWN at the error limit."""
@@ -363,8 +374,9 @@ cdef class NodeConnection(Connection):
         self.readiness = server.readiness
 
     cdef int on_data(self, char *p, uint32_t n) except -1:
-        if self.exchange is not None:
-            return self.exchange.on_answer(p, n)
+        cdef Exchange exchange = self.exchange     # held: it may go on without us
+        if exchange is not None:
+            return exchange.on_answer(p, n)
         if self.orphan and n > 9 and p[9] == b'1':
             return 0                           # 1xx: not the answer yet
         # Nobody asked, or nobody waits any longer: never to be read as the next answer.
@@ -372,9 +384,10 @@ cdef class NodeConnection(Connection):
         return self.abort()
 
     cdef int on_eof(self) except -1:
+        cdef Exchange exchange = self.exchange
         self.ended = True
-        if self.exchange is not None:
-            return self.exchange.on_answer_end(False)
+        if exchange is not None:
+            return exchange.on_answer_end(False)
         self.server.unlink(self)
         return self.close()
 
@@ -394,9 +407,8 @@ cdef class NodeConnection(Connection):
         return 0
 
     cdef int on_writable(self) except -1:
-        if self.exchange is not None:
-            self.exchange.on_node_writable()
-        return 0
+        cdef Exchange exchange = self.exchange
+        return 0 if exchange is None else exchange.on_node_writable()
 
     cdef int on_timer(self) except -1:
         if self.idle:

@@ -42,7 +42,7 @@ ANSWER_TIMEOUT_S = 5.0
 SLACK_S = 0.5
 POLL_S = 0.02
 KILLED = "node2"
-SYSTEM_CORE, LOAD_CORE = 0, 1
+SYSTEM_CORES, LOAD_CORES = {0}, {1}
 REQUEST = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 
 
@@ -107,7 +107,7 @@ class Cluster:
         port = self.node_ports[name]
         command = [sys.executable, str(ROOT / "loadtests" / "counting_node.py"), str(port), name]
         log = self._folder / f"{name}.log"
-        running = self._stack.enter_context(Running(name, command, LOAD_CORE, log, ROOT))
+        running = self._stack.enter_context(Running(name, command, LOAD_CORES, log, ROOT))
         wait_until_listening(running, port)
         return running
 
@@ -124,7 +124,7 @@ class Cluster:
         )
         command = [sys.executable, "-m", "edge", "run", str(config), "--workers", "1"]
         log = self._folder / "edge.log"
-        edge = self._stack.enter_context(Running("edge", command, SYSTEM_CORE, log, ROOT))
+        edge = self._stack.enter_context(Running("edge", command, SYSTEM_CORES, log, ROOT))
         wait_until_listening(edge, self.port)
         wait_until_listening(edge, self.admin_port)
         # Sockets listen before a worker accepts; an answer says that one does.

@@ -15,9 +15,9 @@ import re
 import resource
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -50,9 +50,11 @@ class Cpu:
 
 
 class Running:
-    """One started program with everything it starts; a context manager that ends it."""
+    """One started program with everything it starts, on some of the cores; a context manager."""
 
-    def __init__(self, name: str, command: Sequence[str], core: int, log: Path, cwd: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], cores: Collection[int], log: Path, cwd: Path
+    ) -> None:
         self.name = name
         self.log = log
         with log.open("ab") as output:
@@ -63,7 +65,7 @@ class Running:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )
 
     def __enter__(self) -> Running:
@@ -87,11 +89,12 @@ class Running:
         total_ns = user_ticks = system_ticks = 0
         for member in self.tree():
             folder = Path("/proc") / str(member.pid)
-            for task in (folder / "task").iterdir():
-                total_ns += int((task / "schedstat").read_text().split()[0])
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            user_ticks += int(fields[11])
-            system_ticks += int(fields[12])
+            with suppress(FileNotFoundError, ProcessLookupError):  # nginx's cache loader ends
+                for task in (folder / "task").iterdir():
+                    total_ns += int((task / "schedstat").read_text().split()[0])
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                user_ticks += int(fields[11])
+                system_ticks += int(fields[12])
         return Cpu(total_ns, user_ticks, system_ticks)
 
     def resident_bytes(self) -> int:
@@ -122,37 +125,55 @@ def raise_descriptor_limit() -> int:
 
 @dataclass(frozen=True)
 class WrkResult:
-    """What wrk printed."""
+    """What wrk printed, and the CPU time that it took itself."""
 
     requests: int
     seconds: float
     errors: int
+    read_bytes: int = 0
+    cpu_s: float = 0.0
 
     @property
     def requests_per_s(self) -> float:
         """Completed requests per second."""
         return self.requests / self.seconds
 
+    @property
+    def busy_cores(self) -> float:
+        """How many cores it kept busy."""
+        return self.cpu_s / self.seconds
 
-def run_wrk(url: str, seconds: int, connections: int, core: int) -> WrkResult:
-    """`wrk -t1`: kept connections, closed loop; its errors are counted, not hidden."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", url]
+
+def run_wrk(
+    url: str, seconds: int, connections: int, cores: Collection[int], threads: int = 1
+) -> WrkResult:
+    """wrk: kept connections, closed loop; its errors are counted, not hidden."""
+    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", url]
+    before_s = children_cpu_s()
     done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
-    return parse_wrk(done.stdout)
+    return replace(parse_wrk(done.stdout), cpu_s=children_cpu_s() - before_s)
+
+
+def children_cpu_s() -> float:
+    """CPU time of the children that have ended; a Running counts when it has been stopped."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def parse_wrk(text: str) -> WrkResult:
     """Reads wrk's report; ValueError when there is none."""
-    summary = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
+    summary = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m), ([\d.]+)([KMGT]?)B read", text)
     if summary is None:
         raise ValueError(f"no summary from wrk: {text!r}")
     seconds = float(summary[2]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[summary[3]]
+    read_bytes = int(float(summary[4]) * 1024 ** " KMGT".index(summary[5] or " "))
     errors = sum(int(count) for count in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    return WrkResult(int(summary[1]), seconds, errors + (int(refused[1]) if refused else 0))
+    errors += int(refused[1]) if refused else 0
+    return WrkResult(int(summary[1]), seconds, errors, read_bytes)

@@ -175,7 +175,7 @@ def module_heads(source: Source) -> Iterator[str]:
     """A module begins by saying what it is for; a stub file repeats nothing."""
     if not source.text.strip() or source.suffix == ".pyi":
         return
-    if not source.text.startswith(('"""', "#", "/*")):
+    if not source.text.startswith(('"""', 'r"""', "#", "/*")):
         yield f"{source.name}:1: no head; say purpose, callers, invariants, source"
 
 

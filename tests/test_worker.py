@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from edge.identity import fastly_options
 from edge.plan import TierPlan, build_plan
 from edge.settings import Cdn, Elb, Haproxy, Node, Settings
 from edge.worker import (
@@ -14,6 +15,7 @@ from edge.worker import (
     chain_from,
     connections_max,
     hop_options,
+    node_name,
     outer_recipes,
     tier_options,
 )
@@ -119,6 +121,7 @@ def test_hop_options_of_every_tier() -> None:
         "via": "varnish",
         "port": 80,
         "date": True,
+        "fastly": fastly_options(Cdn(), node_name("FRA"), 80),
     }
     assert hop_options(tiers["elb"]) == {
         "x_forwarded_for": "append",
@@ -145,9 +148,14 @@ def test_hop_options_of_every_tier() -> None:
 def test_hop_options_are_a_recipe() -> None:
     recipe = Recipe([hop_options(tier) for tier in chain_from(whole(), "cdn")])
     made = request_for_test(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n", recipe)
+    entry = hop_options(whole()["cdn"])["fastly"]
     assert made == (
         b"GET / HTTP/1.1\r\n"
         b"Host: shop\r\n"
+        b"Fastly-Client-IP: 192.0.2.1\r\n"
+        b"Fastly-FF: " + f"{entry['service_hash']}!FRA!{entry['node']}".encode() + b"\r\n"
+        b"CDN-Loop: Fastly\r\n"
+        b"Fastly-Client: 1\r\n"
         b"X-Forwarded-For: 192.0.2.1, 127.0.0.1\r\n"
         b"X-Forwarded-For: 127.0.0.1\r\n"
         b"X-Forwarded-Proto: http\r\n"

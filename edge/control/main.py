@@ -1,4 +1,4 @@
-"""The control process from its job to its end: health checks and, if configured, the admin API.
+"""The control process from its job to its end: health checks, the cache's upkeep, the admin API.
 
 One uvloop. Started by the supervisor as `python -m edge.control JOB`; SIGTERM ends it at once,
 since nothing waits for it: server states live in the arena, and a successor takes them up where
@@ -16,13 +16,18 @@ import uvloop
 
 from edge.console import say
 from edge.control.admin import serve_admin
+from edge.control.fastly import PurgeApi
 from edge.control.specs import check_specs, unchecked_slots
+from edge.control.sweep import sweep_for_ever
 from edge.control.view import ControlView
 from edge.health.runner import HealthRunner, StateChange
 from edge.job import Job, announce_ready, end_with_parent, read_job
-from edge.plan import build_plan
+from edge.plan import Plan, build_plan
+from edge.purges import purge_access, purge_ids, purge_target
 from edge.settings import Settings
+from edge.settings.cdn import Cdn
 from ext.arena import Arena
+from ext.store import Store
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def serve(job: Job) -> None:
-    """Checks and answers until SIGTERM. What a check raises, always our mistake, ends it."""
+    """Works until SIGTERM. What a task raises, always our mistake, ends it."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     plan = build_plan(Settings.model_validate_json(job.settings_json()), job.tier)
@@ -43,21 +48,39 @@ async def serve(job: Job) -> None:
     runner = HealthRunner(
         arena, check_specs(plan, job, arena), unchecked_slots(plan, job), say_change
     )
-    view = ControlView(arena, plan, job, runner.servers)
+    store = attach_store(job)
+    view = ControlView(arena, plan, job, runner.servers, store)
     admin = None
     if job.admin_fd is not None:
-        admin = await serve_admin(view, socket.socket(fileno=job.admin_fd))
-    checking = asyncio.create_task(runner.run())
-    stopping = asyncio.create_task(stop.wait())
+        listener = socket.socket(fileno=job.admin_fd)
+        admin = await serve_admin(view, listener, make_purge_api(plan, store))
+    tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(runner.run())]
+    if store is not None:
+        tasks.append(asyncio.create_task(sweep_for_ever(store)))
     announce_ready(job.ready_fd)
-    await asyncio.wait([checking, stopping], return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     if admin is not None:
         await admin.cleanup()
-    if checking.done():
-        checking.result()
-    stopping.cancel()
-    checking.cancel()
-    await asyncio.gather(stopping, checking, return_exceptions=True)
+    for task in done:
+        task.result()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def attach_store(job: Job) -> Store | None:
+    """The cdn's memory, where there is a cdn; control reads no object, so it needs no row."""
+    if job.cache_fd is None or job.wake_fd is None:
+        return None
+    return Store.attach(job.cache_fd, job.wake_fd)
+
+
+def make_purge_api(plan: Plan, store: Store | None) -> PurgeApi | None:
+    """For the cdn that clients see; its shield's objects go with its own."""
+    settings = next((tier.settings for tier in plan.tiers if isinstance(tier.settings, Cdn)), None)
+    if store is None or settings is None:
+        return None
+    return PurgeApi(purge_target(store, settings), purge_access(settings), purge_ids())
 
 
 def say_change(change: StateChange) -> None:

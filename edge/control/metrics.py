@@ -29,12 +29,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from edge.clock import wall
+from edge.control.cache import COUNTER, GAUGE, cache_families, lookup_families
 from edge.control.view import ControlView, ServerView, TierView
 from edge.health.checks import CheckStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-COUNTER, GAUGE = "counter", "gauge"
 SERVER_STATES = ("DOWN", "UP", "MAINT", "DRAIN", "NOLB", "no check")
 STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 SECONDS_PER_US = 1e-6
@@ -125,6 +125,11 @@ class ControlCollector(Collector):
                 yield from _tier_families(prefix, label, of_prefix)
                 yield from _server_families(prefix, label, of_prefix)
                 yield _duration_family(prefix, label, of_prefix)
+        cache = self._view.cache()
+        if cache is not None:
+            yield from cache_families(cache)
+            cdns = [(tier.name, tier.counters) for tier in tiers if tier.kind == "cdn"]
+            yield from lookup_families(cdns)
         yield from _process_families(self._view)
 
 

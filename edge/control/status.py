@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from edge.clock import wall
+from edge.control.cache import LOOKUP_ROWS, cache_status
 from edge.control.view import ControlView, ServerView, TierView, WorkerView
 from edge.health.runner import ServerChecks
 
@@ -26,6 +27,7 @@ def status_json(view: ControlView) -> bytes:
 
 def build_status(view: ControlView, now: float) -> dict[str, Any]:
     """The object as plain values; `now` in unix seconds."""
+    cache = view.cache()
     return {
         "version": view.version,
         "generation": view.generation,
@@ -37,17 +39,21 @@ def build_status(view: ControlView, now: float) -> dict[str, Any]:
             for listener in view.listeners
         ],
         "workers": [_worker(worker, now) for worker in view.workers()],
+        "cache": None if cache is None else cache_status(cache),
     }
 
 
 def _tier(tier: TierView, now: float) -> dict[str, Any]:
+    counters = tier.counters
+    if tier.kind != "cdn":
+        counters = {name: n for name, n in counters.items() if name not in LOOKUP_ROWS}
     return {
         "name": tier.name,
         "kind": tier.kind,
         "next_tier": tier.next_tier,
         "usable_servers": tier.usable_servers,
         "in_flight": tier.counters["in_flight"],
-        "counters": _counters(tier.counters),
+        "counters": _counters(counters),
         "servers": [_server(server, now) for server in tier.servers],
     }
 

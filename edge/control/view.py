@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge import __version__
+from edge.control.cache import CountingStore
 from edge.health.checks import count_usable
 from edge.health.machine import status_text
 from edge.health.runner import ServerChecks
@@ -63,10 +65,15 @@ class WorkerView:
 
 
 class ControlView:
-    """What the admin API can see."""
+    """What the admin API can see. `store` is None where no tier has a cache."""
 
     def __init__(
-        self, arena: Arena, plan: Plan, job: Job, checks: Mapping[str, ServerChecks]
+        self,
+        arena: Arena,
+        plan: Plan,
+        job: Job,
+        checks: Mapping[str, ServerChecks],
+        store: CountingStore | None = None,
     ) -> None:
         self.version = __version__
         self.generation = job.generation
@@ -77,9 +84,14 @@ class ControlView:
         self._plan = plan
         self._slots = job.slots
         self._checks = checks
+        self._store = store
 
     def tiers(self) -> list[TierView]:
         return [self._tier(plan) for plan in self._plan.tiers]
+
+    def cache(self) -> Mapping[str, Any] | None:
+        """What the store counts, or None without one."""
+        return None if self._store is None else self._store.stats()
 
     def workers(self) -> list[WorkerView]:
         """The rows whose worker lives; one under the supervisor's pid waits for its worker."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from edge.settings.health_check import Enabled, HealthCheck
-from edge.settings.scalars import Duration, Size, Text, size_text
+from edge.settings.scalars import Count, Duration, Size, Text, size_text
 from edge.settings.section import Section
 from edge.settings.tier import (
     BetweenBytesTimeout,
@@ -19,6 +19,7 @@ from edge.settings.tier import (
     ForwardedHost,
     ForwardedPort,
     ForwardedProto,
+    Limits,
     ServerTimeout,
     Tier,
     Timeouts,
@@ -28,6 +29,32 @@ from edge.settings.tier import (
 _POP = Text("[A-Z]{3}", "the three capital letters of a Fastly site, such as FRA")
 _MAX_OBJECT_BYTES = 20 * 2**20
 _YEAR_S = 365 * 86_400.0
+# Fastly's own default lists: https://docs.fastly.com/en/guides/enabling-automatic-compression
+_COMPRESSED_TYPES = [
+    "text/html",
+    "application/x-javascript",
+    "text/css",
+    "application/javascript",
+    "text/javascript",
+    "application/json",
+    "application/vnd.ms-fontobject",
+    "application/x-font-opentype",
+    "application/x-font-truetype",
+    "application/x-font-ttf",
+    "application/xml",
+    "font/eot",
+    "font/opentype",
+    "font/otf",
+    "image/svg+xml",
+    "image/vnd.microsoft.icon",
+    "text/plain",
+    "text/xml",
+]
+_COMPRESSED_EXTENSIONS = ["css", "js", "html", "eot", "ico", "otf", "ttf", "json", "svg"]
+_MEDIA_TYPE = Text(
+    r"[!#$&^_.+\-a-z0-9]{1,127}/[!#$&^_.+\-a-z0-9]{1,127}",
+    "a media type in lower case without parameters, such as text/html",
+)
 
 
 def _default_max_object_bytes(given: dict[str, Any]) -> int:
@@ -60,6 +87,58 @@ class Cache(Section):
         return max_object_bytes
 
 
+class Heuristic(Section):
+    """Policy rfc9111: a lifetime for answers that give none (RFC 9111 §4.2.2)."""
+
+    percent: Annotated[
+        int,
+        Count(0, 100, "percent"),
+        Field(
+            description="Share of the time since Last-Modified for which an answer is fresh. 0: no"
+            " heuristic."
+        ),
+    ] = 10
+    max_s: Annotated[
+        float, Duration(0, _YEAR_S), Field(description="Longest lifetime that is guessed so.")
+    ] = 86_400.0
+
+
+class Compression(Section):
+    """Which answers are compressed on their way into the cache, for clients that ask for it."""
+
+    enabled: Annotated[
+        bool | None,
+        Field(
+            description="Whether anything is. Absent: as the policy, on for fastly and off for"
+            " rfc9111."
+        ),
+    ] = None
+    formats: Annotated[
+        list[Literal["br", "gzip"]],
+        Field(min_length=1, description="What is made; br is preferred, as at Fastly."),
+    ] = Field(default=["br", "gzip"])
+    min_size_bytes: Annotated[
+        int,
+        Size(0, 2**30),
+        Field(
+            description="Shortest body that is compressed, where its length is known. 0, as at"
+            " Fastly: every one."
+        ),
+    ] = 0
+    content_types: Annotated[
+        list[Annotated[str, _MEDIA_TYPE]],
+        Field(description="Media types that are compressed, besides `extensions`."),
+    ] = Field(default=_COMPRESSED_TYPES)
+    extensions: Annotated[
+        list[
+            Annotated[
+                str, Text("[a-z0-9]{1,16}", "an extension in lower case without its dot, as in css")
+            ]
+        ],
+        Field(description="Ends of paths that are compressed, besides `content_types`."),
+    ] = Field(default=_COMPRESSED_EXTENSIONS)
+
+
 class Service(Section):
     """The identity that the purge and configuration interface answers to, as at Fastly."""
 
@@ -74,7 +153,11 @@ class Service(Section):
                 str, Text("[!-~]{1,256}", "1 to 256 visible characters without spaces", secret=True)
             ]
         ],
-        Field(description="Fastly-Key values that may purge and configure.", repr=False),
+        Field(
+            description="Fastly-Key values that may purge and configure. None: URLs can still be"
+            " purged with an X-Purge-Token, which the id signs.",
+            repr=False,
+        ),
     ] = Field(default_factory=list)
 
 
@@ -86,6 +169,56 @@ class CdnTimeouts(Timeouts):
     between_bytes_s: BetweenBytesTimeout = 10.0
 
 
+class CdnLimits(Limits):
+    """A Fastly service's, as its reference of VCL's constraints and limitations has them.
+
+    What one service may not exceed in production it should not exceed here. 0 takes a limit away,
+    where it may be given.
+    """
+
+    platform: Annotated[
+        bool | None,
+        Field(
+            description="Whether Fastly's own limits hold (url, cookie, response_header,"
+            " response_header_count), and heads that are too long get its answers, 756 and 503,"
+            " instead of 414 and 431. Absent: as the policy, yes for fastly and no for rfc9111."
+        ),
+    ] = None
+    url_bytes: Annotated[
+        int, Size(0, 65_536), Field(description="Longest URL, with its query. 0: no limit.")
+    ] = 8_192
+    cookie_bytes: Annotated[
+        int,
+        Size(0, 65_536),
+        Field(
+            description="Longest cookies of a request; longer ones are left out, and the origin is"
+            " told by `Fastly-Cookie-Overflow: 1`. 0: no limit."
+        ),
+    ] = 32_768
+    # Longer than `url`, which is what decides.
+    request_line_bytes: Annotated[
+        int, Size(256, 65_536), Field(description="Longest request line.")
+    ] = 65_536
+    header_bytes: Annotated[
+        int,
+        Size(256, 73_728),
+        Field(description="Longest head of a request without its first line."),
+    ] = 70_656
+    header_count: Annotated[
+        int, Count(1, 256, "header lines"), Field(description="Most header lines of a request.")
+    ] = 255
+    response_header_bytes: Annotated[
+        int,
+        Size(0, 73_728),
+        Field(description="Longest head of an origin's answer, likewise. 0: no limit."),
+    ] = 70_656
+    response_header_count: Annotated[
+        int,
+        Count(0, 256, "header lines"),
+        Field(description="Most header lines of an origin's answer. 0: no limit."),
+    ] = 96
+
+
 class CdnForwarded(Forwarded):
     """What Fastly adds on its way to the origin."""
 
@@ -94,6 +227,13 @@ class CdnForwarded(Forwarded):
     x_forwarded_host: ForwardedHost = "set"
     x_forwarded_port: ForwardedPort = "off"
     via: Via = "varnish"
+    strict_client_ip: Annotated[
+        bool,
+        Field(
+            description="Whether a client's own Fastly-Client-IP is replaced. Fastly believes it"
+            " unless VCL says otherwise; a site of the same service is always believed."
+        ),
+    ] = False
 
 
 class CdnHealthCheck(HealthCheck):
@@ -117,6 +257,53 @@ class Cdn(Tier):
             " fresh that does not say so."
         ),
     ] = 3_600.0
+    hit_for_pass_s: Annotated[
+        float,
+        Duration(0, _YEAR_S),
+        Field(
+            description="Policy fastly: after an answer that is not shared, how long at least the"
+            " requests for it go to the origin side by side instead of waiting for one another."
+        ),
+    ] = 120.0
+    pass_no_store: Annotated[
+        bool,
+        Field(
+            description="Policy fastly: whether `Cache-Control: no-store` keeps an answer out of"
+            " the cache, as newer boilerplate VCL has it; Fastly itself does not read it."
+        ),
+    ] = False
+    max_stale_while_revalidate_s: Annotated[
+        float | None,
+        Duration(0, _YEAR_S),
+        Field(
+            description="Longest time for which an answer's stale-while-revalidate counts. Absent:"
+            " as the answer says."
+        ),
+    ] = None
+    max_stale_if_error_s: Annotated[
+        float | None,
+        Duration(0, _YEAR_S),
+        Field(
+            description="Longest time for which an answer's stale-if-error counts. Absent: as the"
+            " answer says."
+        ),
+    ] = None
+    stale_if_disconnected_s: Annotated[
+        float,
+        Duration(0, _YEAR_S),
+        Field(
+            description="Policy rfc9111: how long an answer is served stale, also without"
+            " stale-if-error, while no origin answers at all (RFC 9111 §4.2.4). 0: never."
+        ),
+    ] = 0.0
+    heuristic: Heuristic = Field(
+        default_factory=Heuristic,
+        description="Policy rfc9111: a lifetime for answers that give none.",
+    )
+    compression: Compression = Field(
+        default_factory=Compression,
+        description="Which answers are compressed on their way into the cache.",
+    )
     pop: Annotated[
         str, _POP, Field(description="The site that this CDN stands for, as in X-Served-By.")
     ] = "FRA"
@@ -133,6 +320,9 @@ class Cdn(Tier):
     timeouts: CdnTimeouts = Field(
         default_factory=CdnTimeouts, description="How long the tier waits for what."
     )
+    limits: CdnLimits = Field(
+        default_factory=CdnLimits, description="How much of a message the tier accepts."
+    )
     forwarded: CdnForwarded = Field(
         default_factory=CdnForwarded,
         description="What the tier tells the next one about the client.",
@@ -141,3 +331,15 @@ class Cdn(Tier):
         default_factory=CdnHealthCheck,
         description="How the tier finds out whether its origin is usable.",
     )
+
+    @property
+    def compresses(self) -> bool:
+        """Whether answers are compressed, by `compression.enabled` or else by the policy."""
+        enabled = self.compression.enabled
+        return self.policy == "fastly" if enabled is None else enabled
+
+    @property
+    def keeps_platform_limits(self) -> bool:
+        """Whether Fastly's limits hold, by `limits.platform` or else by the policy."""
+        platform = self.limits.platform
+        return self.policy == "fastly" if platform is None else platform

@@ -14,6 +14,13 @@ Conflict = tuple[KeyPath, str]
 
 # From the client inwards.
 TIERS = ("cdn", "elb", "haproxy")
+# Keys of the cdn that only one policy reads.
+POLICY_OF = {
+    "hit_for_pass": "fastly",
+    "pass_no_store": "fastly",
+    "heuristic": "rfc9111",
+    "stale_if_disconnected": "rfc9111",
+}
 
 
 def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -23,6 +30,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _shared_addresses(values)
     yield from _shared_names(values)
     yield from _unfit_roles(values)
+    yield from _unfit_policy(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -95,6 +103,15 @@ def _unfit_roles(values: Mapping[str, object]) -> Iterator[Conflict]:
             yield ("nodes", index, "web"), text
     if nodes and all(node.get("role") == "core" for _, node in nodes):
         yield ("nodes",), "every node is a core node: one at least must take web traffic"
+
+
+def _unfit_policy(values: Mapping[str, object]) -> Iterator[Conflict]:
+    cdn = _mapping(values.get("cdn"))
+    policy = cdn.get("policy", "fastly")
+    for key, reader in POLICY_OF.items():
+        if key in cdn and policy != reader and policy in POLICY_OF.values():
+            text = f"changes nothing under policy {policy}: leave it out, or set `policy: {reader}`"
+            yield ("cdn", key), text
 
 
 def _nodes(values: Mapping[str, object]) -> Iterator[tuple[int, Mapping[str, object]]]:

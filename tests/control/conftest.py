@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from edge.clock import wall
+from edge.control.cache import CACHE_ROWS, PURGE_ROWS, CountingStore
 from edge.control.specs import check_specs, unchecked_slots
 from edge.control.view import ControlView
 from edge.health.runner import HealthRunner
@@ -26,6 +27,13 @@ haproxy:
 nodes:
   - {name: node1, web: 127.0.0.1:9001, weight: 3}
   - {name: node2, web: 127.0.0.1:9002, backup: true}
+"""
+SHOP = """
+admin: {listen: 127.0.0.1:9180}
+cdn: {listen: 127.0.0.1:8080}
+haproxy: {}
+nodes:
+  - {name: node1, web: 127.0.0.1:9001}
 """
 UNCHECKED = """
 haproxy:
@@ -58,6 +66,14 @@ class CountingArena:
         return (100, 2_500, 1_000_000), [1, 2, 3, 4], 7_500_000
 
 
+class CountedStore:
+    """A cache with counters of known values: the numbers of the rows, from 1."""
+
+    def stats(self) -> Mapping[str, Any]:
+        names = [row.name for row in CACHE_ROWS] + list(PURGE_ROWS.values())
+        return {name: number for number, name in enumerate(names, 1)}
+
+
 @dataclass(frozen=True)
 class World:
     arena: Arena
@@ -71,10 +87,10 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Callable[[str], World]]:
+def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     arenas: list[Arena] = []
 
-    def build(text: str) -> World:
+    def build(text: str, store: CountingStore | None = None) -> World:
         file = tmp_path / "edge.yaml"
         file.write_text(text)
         settings = load(str(file))
@@ -105,7 +121,8 @@ def world(tmp_path: Path) -> Iterator[Callable[[str], World]]:
             arena, check_specs(plan, job, arena), unchecked_slots(plan, job), lambda _: None
         )
         counting = cast("Arena", CountingArena(arena))
-        return World(arena, plan, job, runner, ControlView(counting, plan, job, runner.servers))
+        view = ControlView(counting, plan, job, runner.servers, store)
+        return World(arena, plan, job, runner, view)
 
     yield build
     for arena in arenas:

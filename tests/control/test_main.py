@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,22 +20,29 @@ from edge.plan import build_plan
 from edge.settings import load
 from ext.arena import Arena
 from ext.limits import ServerState
+from ext.store import Store
+from ext.store_for_test import StoreForTest
+from tests.purging.standin import SERVICE, TOKEN
 
 pytestmark = pytest.mark.wire
 
 WAIT_S_MAX = 20.0
 
 
+CDN = f"cdn: {{listen: 127.0.0.1:2, service: {{id: {SERVICE}, tokens: [{TOKEN}]}}}}\n"
+
+
 class Control:
     """One control process over an arena of ours; one node that lives and one that does not."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: Store | None = None) -> None:
         self.node = socket.create_server(("127.0.0.1", 0))
         with socket.create_server(("127.0.0.1", 0)) as gone:
             dead_port = gone.getsockname()[1]
         file = folder / "edge.yaml"
         file.write_text(
-            "haproxy: {listen: 127.0.0.1:1, health_check: {interval: 50ms}}\n"
+            ("" if store is None else CDN)
+            + "haproxy: {listen: 127.0.0.1:1, health_check: {interval: 50ms}}\n"
             "nodes:\n"
             f"  - {{name: alive, web: '127.0.0.1:{self.node.getsockname()[1]}'}}\n"
             f"  - {{name: dead, web: '127.0.0.1:{dead_port}'}}\n"
@@ -59,6 +68,8 @@ class Control:
             listeners=[ListenerJob("haproxy", "127.0.0.1", 1, -1)],
             slots=slots,
             admin_fd=self.admin.fileno(),
+            cache_fd=None if store is None else store.fd,
+            wake_fd=None if store is None else store.wake_fd,
         )
         job_fd = job.write()
         self.process = subprocess.Popen(
@@ -71,6 +82,13 @@ class Control:
         os.close(job_fd)
         os.close(ready_child)
         self.ready_fd = ready
+
+    def ask(self, method: str, path: str) -> Any:
+        """The JSON that the admin address answers to the holder of the service's token."""
+        url = f"http://127.0.0.1:{self.admin.getsockname()[1]}{path}"
+        request = urllib.request.Request(url, headers={"Fastly-Key": TOKEN}, method=method)
+        with urllib.request.urlopen(request, timeout=WAIT_S_MAX) as answer:
+            return json.load(answer)
 
     def line(self) -> str:
         assert self.process.stderr is not None
@@ -103,9 +121,8 @@ def test_it_says_ready_checks_answers_and_ends_at_sigterm(control: Control) -> N
     assert os.read(control.ready_fd, 1) == b"R"
     assert control.line().startswith("edge: server haproxy/dead is DOWN: L4CON in ")
     assert (control.state("dead"), control.state("alive")) == (ServerState.DOWN, ServerState.UP)
-    port = control.admin.getsockname()[1]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=WAIT_S_MAX) as answer:
-        status = json.load(answer)
+    status = control.ask("GET", "/status")
+    assert status["cache"] is None
     assert {s["name"]: s["status"] for s in status["tiers"][0]["servers"]}["dead"] == "DOWN"
     control.process.send_signal(signal.SIGTERM)
     assert control.process.wait(WAIT_S_MAX) == 0
@@ -118,3 +135,35 @@ def test_it_takes_a_workers_mark_down_over_and_raises_the_server_again(control: 
     assert control.line() == "edge: server haproxy/alive is DOWN: as seen by another process\n"
     assert control.line().startswith("edge: server haproxy/alive is UP: L4OK in ")
     assert control.arena.server(slot)["connect_fail_streak"] == 0
+
+
+def fill_with_objects(store: Store, count: int) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+    driver: Any = StoreForTest(store.fd, row=0)
+    for number in range(count):
+        key = b"FRA shop.test/%d" % number
+        changes = driver.find(request, key)["changes"]
+        _, handle = driver.begin(request, key, changes)
+        driver.open(handle, request, key, b"HTTP/1.1 200 OK\r\n\r\n", fresh_until_ms=2**60)
+        driver.append(handle, b"x" * 100_000)
+        assert driver.finish(handle) == "ok"
+        driver.release(handle)
+
+
+def test_it_shows_purges_and_sweeps_the_cache(tmp_path: Path) -> None:
+    store = Store.create(64 * 2**20)
+    fill_with_objects(store, 20)
+    control = Control(tmp_path, store)
+    try:
+        before = control.ask("GET", "/status")["cache"]
+        assert before["objects"] == 20
+        assert before["used_bytes"] > 2_000_000
+        assert control.ask("POST", f"/service/{SERVICE}/purge_all") == {"status": "ok"}
+        stop_at = time.monotonic() + WAIT_S_MAX
+        while (cache := control.ask("GET", "/status")["cache"])["used_bytes"]:
+            assert time.monotonic() < stop_at, cache
+        assert cache["objects"] == 0
+        assert cache["purges"] == {"key": 0, "url": 0, "all": 1}
+    finally:
+        control.end()
+        os.close(store.fd)

@@ -159,7 +159,7 @@ def parse_response(
     data: bytes,
     *,
     request_method: bytes = b"GET",
-    header_bytes: int = 65536,
+    header_bytes: int = 73728,
     header_count: int = 256,
 ) -> ResponseHead | None:
     """The head at the start of `data`; None = need more bytes; ParseError 502."""

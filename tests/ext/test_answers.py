@@ -1,19 +1,22 @@
 """ext.answers: the pages that the tiers write themselves, against the programs they stand for."""
 
+import zlib
+
 import pytest
 
-from ext.answers import build_answer
+from ext.answers import FETCH_REASONS, build_answer, build_loop
 from ext.http1 import ResponseHead, parse_response
 from ext.limits import REFUSED_STATUS
+from ext.upstream import Failure
 
 CDN, ELB, HAPROXY = 0, 1, 2  # TierKind in ext/upstream.pxd
 KINDS = (CDN, ELB, HAPROXY)
 # Every status that a tier answers by itself.
-STATUSES = sorted({*REFUSED_STATUS.values(), 405, 408, 500, 502, 503, 504})
+STATUSES = sorted({*REFUSED_STATUS.values(), 405, 408, 410, 500, 502, 503, 504})
 
 # Lengths of the pages that are compiled into HAProxy 2.6.12; it has none for 414 and 431.
 HAPROXY_BODY_BYTES = {
-    400: 90, 403: 93, 405: 146, 408: 110, 413: 106, 500: 97, 502: 107, 503: 107, 504: 92,
+    400: 90, 403: 93, 405: 146, 408: 110, 410: 114, 413: 106, 500: 97, 502: 107, 503: 107, 504: 92,
 }  # fmt: skip
 
 
@@ -84,10 +87,82 @@ def test_elbs_page_is_an_albs(status: int, title: bytes) -> None:
     )
 
 
-def test_cdns_page_is_never_cached() -> None:
-    _, fields, body = parsed(build_answer(CDN, 503, close=False))
-    assert fields[b"Cache-Control"] == b"private, no-store"
-    assert b"503 Service Unavailable" in body
+def test_cdns_page_is_fastlys() -> None:
+    """As published by users of Fastly; the page of a 405 with their node and time has 429 bytes
+    with the older heading "Guru Mediation:" instead of "Error 54113"."""
+    made = build_answer(
+        CDN, 503, close=False, reason="first byte timeout",
+        node="cache-dub4332-DUB", now_us=1_762_300_851_000_001,
+    )  # fmt: skip
+    assert made.startswith(b"HTTP/1.1 503 first byte timeout\r\n")
+    _, fields, body = parsed(made)
+    assert fields[b"Server"] == b"Varnish"
+    assert fields[b"Content-Type"] == b"text/html; charset=utf-8"
+    assert fields[b"retry-after"] == b"0"
+    xid = zlib.crc32(b"cache-dub4332-DUB1762300851000001")
+    assert body.decode() == (
+        "\n"
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN"\n'
+        ' "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd">\n'
+        "<html>\n"
+        "  <head>\n"
+        "    <title>503 first byte timeout</title>\n"
+        "  </head>\n"
+        "  <body>\n"
+        "    <h1>Error 503 first byte timeout</h1>\n"
+        "    <p>first byte timeout</p>\n"
+        "    <h3>Error 54113</h3>\n"
+        f"    <p>Details: cache-dub4332-DUB 1762300851 {xid}</p>\n"
+        "    <hr>\n"
+        "    <p>Varnish cache server</p>\n"
+        "  </body>\n"
+        "</html>\n"
+    )
+    published = build_answer(CDN, 405, close=False, reason="Not allowed.", node="n" * 17)
+    zeros = len(str(zlib.crc32(b"n" * 17 + b"0")))  # and a time of one digit
+    assert len(parsed(published)[2]) == 429 - len("Guru Mediation:") + len("Error 54113") - (
+        len("1444597345") - 1 + len("360958686") - zeros
+    )
+
+
+def test_cdns_page_without_a_node_has_no_details() -> None:
+    assert b"Details" not in build_answer(CDN, 503, close=False)
+
+
+def test_cdns_refusals_are_not_cached_and_its_failures_do_not_say_private() -> None:
+    """A 503 is not cacheable; `private` would make a cdn in front of us pass it for minutes."""
+    for status in STATUSES:
+        _, fields, _ = parsed(build_answer(CDN, status, close=False))
+        assert (fields.get(b"Cache-Control") == b"private, no-store") == (status < 500)
+
+
+def test_every_failed_fetch_has_fastlys_words() -> None:
+    assert set(FETCH_REASONS) == set(Failure) - {Failure.NO_FAILURE}
+    assert FETCH_REASONS[Failure.ANSWER_TIMEOUT] == "first byte timeout"
+    assert FETCH_REASONS[Failure.CONNECT_TIMEOUT] == "Connection timed out"
+    assert FETCH_REASONS[Failure.CLOSED_PARTIAL] == "backend read error"
+
+
+def test_status_that_is_fastlys_own() -> None:
+    head, _, body = parsed(build_answer(CDN, 756, close=True, reason="Too long request string"))
+    assert (head.status, head.reason) == (756, b"Too long request string")
+    assert b"<h1>Error 756 Too long request string</h1>" in body
+
+
+def test_loop() -> None:
+    """https://docs.fastly.com/en/guides/loop-detection"""
+    assert build_loop("cache-fra1-FRA") == (
+        b"HTTP/1.1 503 Loop detected\r\n"
+        b"Error-Reason: loop detected\r\n"
+        b"Connection: close\r\n"
+        b"Content-Type: text/plain\r\n"
+        b"Fastly-Host: cache-fra1-FRA\r\n"
+        b"Fastly-FF: cache-fra1-FRA\r\n"
+        b"Server: Varnish\r\n"
+        b"Content-Length: 0\r\n"
+        b"\r\n"
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,4 +199,4 @@ def test_retry_after_is_sent_when_there_is_one(kind: int) -> None:
     _, fields, _ = parsed(build_answer(kind, 503, close=False, retry_after_s=7))
     assert fields[b"retry-after"] == b"7"
     _, fields, _ = parsed(build_answer(kind, 503, close=False))
-    assert b"retry-after" not in fields
+    assert fields.get(b"retry-after") == (b"0" if kind == CDN else None)

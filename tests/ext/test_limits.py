@@ -11,8 +11,10 @@ from pydantic import BaseModel
 import ext.freshness
 import ext.headers
 import ext.limits
+import ext.platform
 import ext.upstream
 from edge.settings import Limits, Node, Settings
+from edge.settings.cdn import CdnLimits
 from edge.settings.scalars import Count, Size, Text
 from ext.limits import REFUSED_STATUS, Limit, Refused
 
@@ -29,6 +31,7 @@ ENUMS = [
     (ext.freshness.NoStore, "freshness"),
     (ext.freshness.Reuse, "freshness"),
     (ext.headers.HeaderId, "headers"),
+    (ext.platform.Excess, "platform"),
     (ext.upstream.Failure, "upstream"),
     (ext.upstream.NoRetry, "upstream"),
 ]
@@ -98,6 +101,8 @@ def test_every_refusal_has_a_status() -> None:
 def test_configured_head_fits_what_the_data_path_takes() -> None:
     assert most(Limits, "header_bytes") <= Limit.HEAD_BYTES_MAX
     assert most(Limits, "header_count") <= Limit.FIELDS_MAX
+    assert most(CdnLimits, "header_bytes") <= Limit.HEAD_BYTES_MAX
+    assert most(CdnLimits, "header_count") <= Limit.FIELDS_MAX
 
 
 def test_largest_trailer_section_is_read_before_reading_pauses() -> None:
@@ -134,7 +139,14 @@ def test_head_growth_is_the_sum_of_what_we_add() -> None:
     line = len("/ HTTP/1.1\r\nHost: \r\n\r\n")
     framing = len("Transfer-Encoding: chunked\r\nContent-Length: 18446744073709551615\r\n")
     upgrade = len("Connection: Upgrade\r\nUpgrade: \r\n")
-    needed = forwarded_for + identity + via + forwarded + line + framing + upgrade
+    fastly = (
+        len("Fastly-Client-IP: \r\nFastly-FF: , \r\nFastly-Client: 1\r\nCDN-Loop: , Fastly\r\n")
+        + len("Fastly-Cookie-Overflow: 1\r\nFastly-Orig-Accept-Encoding: \r\n")
+        + len("Accept-Encoding: gzip\r\nIf-None-Match: \r\nIf-Modified-Since: \r\n")
+        + address
+        + len(f"{'h' * 44}!FRA!{'n' * 64}")
+    )
+    needed = forwarded_for + identity + via + forwarded + line + framing + upgrade + fastly
     assert needed <= Limit.HEAD_GROWTH_BYTES
 
 

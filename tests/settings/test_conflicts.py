@@ -9,6 +9,8 @@ from edge.settings.document import path_text
 
 A, B = {"name": "a", "web": "127.0.0.1:1"}, {"name": "b", "web": "127.0.0.1:2"}
 CORE = {"name": "core", "role": "core"}
+CDN = {"listen": "127.0.0.1:8080"}
+RFC = CDN | {"policy": "rfc9111"}
 
 
 def good() -> dict[str, Any]:
@@ -52,6 +54,10 @@ def test_a_good_file_has_none() -> None:
             "leave this out, or set `role: both`",
         ),
         ({"nodes": [CORE]}, "nodes", "one at least must take web traffic"),
+        ({"cdn": CDN | {"heuristic": {}}}, "cdn.heuristic", "set `policy: rfc9111`"),
+        ({"cdn": CDN | {"stale_if_disconnected": 1}}, "cdn.stale_if_disconnected", "`policy: rfc"),
+        ({"cdn": RFC | {"hit_for_pass": 1}}, "cdn.hit_for_pass", "under policy rfc9111: leave it"),
+        ({"cdn": RFC | {"pass_no_store": False}}, "cdn.pass_no_store", "set `policy: fastly`"),
     ],
 )
 def test_one_conflict(change: dict[str, Any], path: str, words: str) -> None:
@@ -77,6 +83,8 @@ def test_addresses_are_compared_as_addresses() -> None:
         {"cdn": {"listen": "no address"}},
         {"cdn": {"listen": 8080}},
         {"cdn": "text"},
+        {"cdn": CDN | {"policy": "none", "heuristic": {}}},
+        {"cdn": CDN | {"policy": [], "heuristic": {}}},
         {"nodes": "text"},
         {"nodes": [A, "text", None]},
         {"nodes": [A | {"name": 5}, B | {"name": 5}]},

@@ -1,0 +1,26 @@
+# A client connection whose request goes to a server.
+from libc.stdint cimport uint32_t
+from posix.uio cimport iovec
+
+from ext.client cimport Client
+from ext.upstream cimport Tier
+
+cdef class Relay(Client):
+    # to the server
+    cdef void hold(self, iovec *parts, int count) noexcept
+    cdef int bad_body(self, int reason, bint unsent) except -1
+
+    # from the server
+    cdef uint32_t read_answer_head(self, char *p, uint32_t n) except? 0xFFFFFFFF
+    cdef int send_interim(self) except -1
+    cdef int relay(self, uint32_t head_size) except -1
+    cdef int send_last_chunk(self, iovec *parts, int count) except -1
+
+    # failures
+    cdef int fail_attempt(self, int failure, Tier tier) except -1
+    cdef Tier impatient(self)
+    cdef int tier_row(self, Tier tier) noexcept
+    cdef Tier queue_tier(self)
+
+    # tunnels
+    cdef int tunnel_out(self, char *p, uint32_t n) except -1
