@@ -268,7 +268,7 @@ def between_bytes_ms(settings: Cdn | Elb | Haproxy) -> int:
 def hop_options(planned: TierPlan) -> dict[str, Any]:
     """What one tier does to a request's identity fields, for `ext.forward.Recipe`."""
     forwarded = planned.settings.forwarded
-    options = {
+    options: dict[str, Any] = {
         "x_forwarded_for": forwarded.x_forwarded_for,
         "x_forwarded_proto": forwarded.x_forwarded_proto,
         "x_forwarded_host": forwarded.x_forwarded_host,

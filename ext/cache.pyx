@@ -36,8 +36,8 @@ cdef class Cache:
 
     cdef int choose_coding(self, const Head *request, const Head *response, int wanted,
                            bint *varies) except -1:
-        """The Coding that edge is to apply to an answer that is stored. `varies` is set when another
-        request would get it in another one, so that Accept-Encoding selects.
+        """The Coding that edge is to apply to an answer that is stored. `varies` is set when
+        another request would get it in another one, so that Accept-Encoding selects.
 
         Never twice: an answer that comes in a coding is left alone, and so is one that must not be
         transformed (RFC 9110 §7.7).

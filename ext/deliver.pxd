@@ -43,8 +43,8 @@ cdef struct Delivery:
 
 # 0: the head would be too long to be read again; nothing may be stored (merged: keep the old one).
 cdef uint32_t stored_room(const Head *response) noexcept
-cdef uint32_t build_stored(const Head *response, const Text *date, uint32_t *visible,
-                           char *out) noexcept
+cdef uint32_t build_stored(const Head *response, const Text *date, int coding, bint varies,
+                           uint32_t *visible, char *out) noexcept
 cdef uint32_t merged_room(const Head *stored, const Head *fresh) noexcept
 cdef uint32_t build_merged(const Head *stored, const Head *fresh, int policy, uint32_t *visible,
                            char *out) noexcept

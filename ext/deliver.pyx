@@ -14,6 +14,7 @@ Called by: session (hits, passes), fill (storing). `out` has the room that `*_ro
 from libc.string cimport memset, strlen
 
 from ext.digits cimport write_number
+from ext.encoding cimport CODING_BROTLI, CODING_GZIP, CODING_NONE
 from ext.fields cimport (ID_COUNT, copy_field, copy_fields, has_field, join_values, put,
                          same_token, write_status_line)
 from ext.forward cimport write_connection, write_framing
@@ -27,6 +28,7 @@ cdef enum:
     BOUNDARY_BYTES_MAX = 70        # RFC 2046 §5.1.1
 
 cdef uint8_t NOT_VISIBLE[ID_COUNT]         # tables for copy_fields: 1 = not copied
+cdef uint8_t NOT_CODED[ID_COUNT]
 cdef uint8_t NOT_A_MARK[ID_COUNT]
 cdef uint8_t NOT_SURROGATE[ID_COUNT]
 cdef uint8_t NOT_IN_304[ID_COUNT]
@@ -64,6 +66,7 @@ cdef int keep_only(uint8_t *table, numbers) except -1:
 
 
 mark(NOT_VISIBLE, NEVER_KEPT + MARKS + SURROGATE, 1)
+mark(NOT_CODED, NEVER_KEPT + MARKS + SURROGATE + (HeaderId.ETAG, HeaderId.VARY), 1)
 keep_only(NOT_A_MARK, MARKS)
 keep_only(NOT_SURROGATE, SURROGATE)
 keep_only(NOT_IN_304, KEPT_IN_304)
@@ -91,23 +94,71 @@ cdef uint32_t stored_room(const Head *response) noexcept:
     return response.size + 4 * response.count + HEAD_GROWTH_BYTES
 
 
-cdef uint32_t build_stored(const Head *response, const Text *date, uint32_t *visible,
-                           char *out) noexcept:
+cdef uint32_t build_stored(const Head *response, const Text *date, int coding, bint varies,
+                           uint32_t *visible, char *out) noexcept:
     """The head to store; the bytes written, 0 if it could not be read again. `date`: a whole field
-    line for an answer without Date (RFC 9110 §6.6.1)."""
+    line for an answer without Date (RFC 9110 §6.6.1). `coding`: what the body is stored in, by our
+    own doing; `varies`: Accept-Encoding has decided that."""
     cdef char *o = write_status_line(out, response.status, response.base + response.reason,
                                      response.reason_size)
     cdef uint64_t seen = 0
-    o = copy_fields(o, response, NOT_VISIBLE, &seen)
+    cdef uint32_t own = 2 if varies else 0     # fields: Vary, Content-Encoding
+    o = copy_fields(o, response, &NOT_CODED[0] if varies else &NOT_VISIBLE[0], &seen)
+    if varies:
+        o = write_coded(o, response, coding)
     if not seen >> <int>HeaderId.DATE & 1:
-        if response.count == FIELDS_MAX:
-            return 0
         o = put(o, date.data, date.size)
+        own += 1
+    if response.count + own > FIELDS_MAX:
+        return 0
     visible[0] = <uint32_t>(o - out)
     o = copy_fields(o, response, NOT_A_MARK, &seen)
     o = copy_fields(o, response, NOT_SURROGATE, &seen)
     o = put(o, b"\r\n", 2)
     return <uint32_t>(o - out) if o - out <= HEAD_BYTES_MAX else 0
+
+
+cdef bint has_token(const char *p, uint32_t size, const char *token, uint32_t n) noexcept:
+    """Is a token, given in lower case, in a list?"""
+    cdef uint32_t at = 0, end
+    while at < size:
+        end = at
+        while end < size and p[end] != b',' and p[end] != b' ' and p[end] != b'\t':
+            end += 1
+        if end - at == n and same_token(p + at, token, n):
+            return True
+        at = end + 1
+    return False
+
+
+cdef char *write_coded(char *o, const Head *response, int coding) noexcept:
+    """ETag, Vary and Content-Encoding of an answer that is compressed for some of its clients: its
+    bytes are not those that a strong ETag stands for (RFC 9110 §8.8.1)."""
+    cdef uint32_t i
+    cdef const Field *f
+    cdef const char *p
+    cdef const char *start
+    cdef bint any = False
+    for i in range(response.count):
+        f = &response.fields[i]
+        p = response.base + f.value
+        if f.id == HeaderId.ETAG and not f.flags & HOP_BY_HOP:
+            o = put(o, b"ETag: ", 6)
+            if coding != CODING_NONE and not (f.value_size > 2 and p[0] == b'W' and p[1] == b'/'):
+                o = put(o, b"W/", 2)
+            o = put(o, p, f.value_size)
+            o = put(o, b"\r\n", 2)
+    o = put(o, b"Vary: ", 6)
+    start = o
+    o = join_values(o, response, HeaderId.VARY, b", ", &any)
+    if not has_token(start, <uint32_t>(o - start), b"accept-encoding", 15):
+        o = put(o, b", Accept-Encoding" if any else b"Accept-Encoding", 17 if any else 15)
+    o = put(o, b"\r\n", 2)
+    if coding == CODING_GZIP:
+        o = put(o, b"Content-Encoding: gzip\r\n", 24)
+    elif coding == CODING_BROTLI:
+        o = put(o, b"Content-Encoding: br\r\n", 22)
+    return o
 
 
 cdef uint32_t merged_room(const Head *stored, const Head *fresh) noexcept:
@@ -435,14 +486,14 @@ DELIVERY_KEYS = {
 }
 
 
-def stored_for_test(bytes data, bytes date=b""):
+def stored_for_test(bytes data, bytes date=b"", int coding=CODING_NONE, bint varies=False):
     """The stored head of the answer in `data`, and the size of its visible part; None: too long."""
     cdef Head head
     cdef uint32_t visible = 0
     cdef Text text = text_of(date)
     read_head(data, &head)
     out = bytearray(stored_room(&head))
-    used = build_stored(&head, &text, &visible, out)
+    used = build_stored(&head, &text, coding, varies, &visible, out)
     assert used <= len(out)
     return (bytes(out[:used]), visible) if used else None
 
@@ -515,12 +566,12 @@ def marks_for_test(bytes inner, Marks marks, dict given):
     return bytes(out[:used])
 
 
-def part_for_test(bytes head, tuple range, int64_t total, bytes boundary):
-    """The head of one part; `range` None: the end."""
+def part_for_test(bytes head, tuple part, int64_t total, bytes boundary):
+    """The head of one part; `part` None: the end."""
     cdef ByteRange r
     cdef const ByteRange *pointer = NULL
-    if range is not None:
-        r.first, r.last = range
+    if part is not None:
+        r.first, r.last = part
         pointer = &r
     out = bytearray(delivery_room(<uint32_t>len(head)))
     used = part_head(head, <uint32_t>len(head), pointer, total, boundary, out)

@@ -1,7 +1,7 @@
 # Re-serialisation of heads: what is forwarded is written from the parsed fields.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 from ext.fields cimport ID_COUNT, Text
-from ext.http1 cimport Head
+from ext.http1 cimport Head, HeadLimits
 
 cdef enum:
     HOPS_MAX = 4                   # cdn, elb, haproxy + one of reserve
@@ -55,6 +55,7 @@ cdef struct Ask:                   # a request that is not sent as it came
 cdef uint32_t request_room(Head *head, Recipe recipe, const Ask *ask) noexcept
 cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, const Ask *ask,
                             char *out) noexcept
+cdef int refused_behind(const char *out, uint32_t size, const HeadLimits *limits) noexcept nogil
 cdef int count_visits(const Head *head, Recipe recipe, bint *loop) noexcept
 cdef uint32_t response_room(Head *head, Recipe recipe) noexcept
 cdef uint32_t build_response(Head *head, Recipe recipe, int framing, int connection,

@@ -10,6 +10,9 @@ def request_for_test(
     ask: dict[str, Any] | None = None,
     cookie_overflow: bool = False,
 ) -> bytes: ...
+def refused_for_test(
+    built: bytes, line_bytes: int, header_bytes: int, header_count: int
+) -> int: ...
 def visits_for_test(data: bytes, recipe: Recipe) -> tuple[int, bool]: ...
 def response_for_test(
     data: bytes, recipe: Recipe, framing: int, connection: int, date: bytes = b""

@@ -7,14 +7,14 @@ framing is written anew from the parsed values.
 
 Called by: session (pass, deliver). Pure byte functions; `out` has the room that `*_room` says.
 """
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 from ext.encoding cimport CODING_BROTLI, CODING_GZIP, normal_encoding
 from ext.fields cimport (copy_fields, join_values, put, write_length, write_status_line)
 from ext.headers cimport HeaderId
 from ext.http1 cimport (BODY_CHUNKED, Field, H_COOKIE_OVERFLOW, H_UPGRADE, HeadLimits, M_GET,
                         M_OPTIONS, parse_request_head, parse_response_head, parse_trailers)
-from ext.limits cimport FIELDS_MAX, HEAD_BYTES_MAX, HEAD_GROWTH_BYTES
+from ext.limits cimport FIELDS_MAX, HEAD_BYTES_MAX, HEAD_GROWTH_BYTES, Refused
 
 
 # Written anew, or (the last three) of a purge and its credentials: not the origin's business.
@@ -306,6 +306,20 @@ cdef char *write_fastly(char *o, Head *head, Recipe recipe, const Text *client, 
     return o
 
 
+cdef int refused_behind(const char *out, uint32_t size, const HeadLimits *limits) noexcept nogil:
+    """Why (Refused) a tier behind would not take the head that was built, 0 if it would. A chain of
+    one process then answers as the same tiers on their own do."""
+    cdef const char *end = <const char *>memchr(out, b'\r', size)
+    cdef uint32_t line = <uint32_t>(end - out), i, count = 0
+    if line > limits.request_line_bytes:
+        return Refused.REQUEST_LINE_TOO_LONG
+    if size - line - 4 > limits.header_bytes:  # without both ends: of the line, and of the head
+        return Refused.HEAD_TOO_LONG
+    for i in range(size):
+        count += out[i] == b'\n'
+    return <int>Refused.TOO_MANY_FIELDS if count - 2 > limits.header_count else 0
+
+
 cdef int count_visits(const Head *head, Recipe recipe, bint *loop) noexcept:
     """How often this service has seen the request already, by Fastly-FF: 0 is a client, more a
     cdn of ours (a shield's client). `loop`: once at this very site."""
@@ -502,6 +516,15 @@ def request_for_test(bytes data, Recipe recipe, bytes client=b"192.0.2.1", dict 
     used = build_request(&head, recipe, &text, pointer, out)
     assert used <= len(out)
     return bytes(out[:used])
+
+
+def refused_for_test(bytes built, int line_bytes, int header_bytes, int header_count):
+    """Refused for a head that was built, or 0."""
+    cdef HeadLimits limits
+    limits.request_line_bytes = line_bytes
+    limits.header_bytes = header_bytes
+    limits.header_count = header_count
+    return refused_behind(built, <uint32_t>len(built), &limits)
 
 
 def visits_for_test(bytes data, Recipe recipe):

@@ -23,6 +23,7 @@ from ext.deliver cimport (
     FORM_NOT_MODIFIED, FORM_PART, FORM_PARTS, FORM_UNSATISFIABLE, FORM_WHOLE, MARK_HIT, MARK_MISS,
     Delivery, build_delivery, build_merged, build_stored, delivery_room, merged_room, part_head,
     stored_room)
+from ext.encoding cimport CODING_NONE
 from ext.facts cimport field_of
 from ext.fill cimport Fill
 from ext.forward cimport (
@@ -31,12 +32,12 @@ from ext.forward cimport (
 from ext.freshness cimport (
     AUTHORIZATION, HIT_FOR_PASS, NOT_STORED, REQUEST_NO_STORE, STORED, Freshness, Storing,
     current_age_s, decide_refresh, decide_store, may_serve_stale_on_error, remaining_ms)
-from ext.headers cimport HeaderId
+from ext.headers cimport HOP_BY_HOP, HeaderId
 from ext.http1 cimport BODY_LENGTH, BODY_NONE, Head, M_GET, M_HEAD, parse_response_head
 from ext.limits cimport RANGES_MAX
 from ext.site cimport at_least
-from ext.store cimport (
-    ALONE, FAILED, STORE_OK, Answer, Asked, Handle, Seen, StoredHead)
+from ext.store cimport ALONE, FAILED, STORE_OK, Answer, Asked, Seen, StoredHead
+from ext.squeeze cimport Squeezer
 from ext.stream cimport drop_front, keep
 from ext.timers cimport now_us, wall_us
 from ext.upstream cimport NodeConnection
@@ -75,6 +76,8 @@ cdef int store_answer(Cached s) except -1:
     cdef Storing storing
     cdef Text date = Text(s.site.date, <uint32_t>len(s.site.date))
     cdef int64_t now_ms = <int64_t>(s.wall_us // 1000)
+    cdef int coding
+    cdef bint varies = False
     if s.as_get:
         s.site.request.method = M_GET
     storing = decide_store(&s.site.request, h, &s.entry.cache.rules, s.requested_ms, now_ms)
@@ -96,26 +99,30 @@ cdef int store_answer(Cached s) except -1:
     s.ask(&asked)
     memset(&answer, 0, sizeof(Answer))
     answer.head = s.site.scratch(stored_room(h))
-    answer.head_size = build_stored(h, &date, &answer.visible_size, <char *>answer.head)
+    coding = s.entry.cache.choose_coding(&s.site.request, h, s.encoding, &varies)
+    answer.head_size = build_stored(h, &date, coding, varies, &answer.visible_size,
+                                    <char *>answer.head)
     if not answer.head_size:                   # with a Date it is longer than what is read again
         give_up_fill(s, ALONE, 0)
         return unshared(s)
     answer.response = h
     answer.freshness = storing.freshness
-    answer.length = stored_length(s, h)
+    answer.length = stored_length(h) if coding == CODING_NONE else -1
+    answer.coding = <uint8_t>coding
+    answer.vary_encoding = varies
     answer.status = h.status
     if s.store.open(s.fill, &asked, &answer, now_ms) != STORE_OK:
         give_up_fill(s, ALONE, 0)
         return unshared(s)
-    return start_fill(s)
+    return start_fill(s, coding)
 
 
-cdef int64_t stored_length(Cached s, const Head *h) noexcept:
+cdef int64_t stored_length(const Head *h) noexcept:
     """Of the body as it will be stored; -1: not known before its end."""
     return 0 if h.body == BODY_NONE else h.content_length if h.body == BODY_LENGTH else -1
 
 
-cdef int start_fill(Cached s) except -1:
+cdef int start_fill(Cached s, int coding) except -1:
     """The object is open: the trip goes on as a fill, and the client reads the object."""
     cdef Fill fill = Fill(s.entry)
     cdef NodeConnection node = s.node
@@ -124,6 +131,8 @@ cdef int start_fill(Cached s) except -1:
     if not s.ghost:
         s.object = s.fill
         s.store.share(s.object)
+    if coding != CODING_NONE:
+        fill.squeezer = Squeezer(coding)
     fill.begin(s, s.fill, None if s.ghost else s)
     s.fill = 0
     if s.block != NULL:
@@ -160,7 +169,8 @@ cdef int validated(Cached s) except -1:
     s.read_prior(&stored)
     read_validators(&s.site.stored_head, now_ms // 1000, &old)
     read_validators(h, now_ms // 1000, &new)
-    if not may_refresh(&old, &new):
+    # An ETag of what edge has compressed is weak, and the origin has compared it as such.
+    if stored.coding == CODING_NONE and not may_refresh(&old, &new):
         return fetch_again(s)
     if s.as_get:
         s.site.request.method = M_GET
@@ -170,6 +180,9 @@ cdef int validated(Cached s) except -1:
     if storing.verdict == STORED:
         freshness = storing.freshness
         if not s.entry.cache.fastly:
+            if stored.coding != CODING_NONE:   # its ETag and Vary are ours
+                leave_out(h, <int>HeaderId.ETAG)
+                leave_out(h, <int>HeaderId.VARY)
             merged = s.site.scratch(merged_room(&s.site.stored_head, h))
             size = build_merged(&s.site.stored_head, h, s.entry.cache.rules.policy, &visible,
                                 merged)
@@ -182,6 +195,14 @@ cdef int validated(Cached s) except -1:
     s.fill = 0
     s.answer_done = True                       # a 304 has no body
     return use_prior(s)
+
+
+cdef void leave_out(Head *h, int id) noexcept:
+    """As if a head did not have a field."""
+    cdef uint32_t i
+    for i in range(h.count):
+        if h.fields[i].id == id:
+            h.fields[i].flags |= HOP_BY_HOP
 
 
 cdef int serve_stale(Cached s) except -1:

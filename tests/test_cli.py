@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 GOOD = """
 haproxy:
   listen: 127.0.0.1:%d
+  health_check: {enabled: false}  # nobody is on 9001, and that would be a line among the others
 nodes:
   - {name: node1, web: 127.0.0.1:9001}
 """

@@ -18,6 +18,7 @@ from loadtests.processes import Cpu, Running, WrkResult, parse_wrk, run_wrk
 from loadtests.side_by_side import (
     BARS,
     BODY_BYTES,
+    CACHES,
     ORIGIN,
     Cores,
     HitTurn,
@@ -218,13 +219,12 @@ def few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few_requests")
 def test_caches_answer_from_their_memory(need: Callable[..., None]) -> None:
     need("nginx", "varnishd")
-    caches = ["nginx-cache", "nginx-sendfile", "varnish"]
-    with temporary_folder() as folder, started(caches, folder, ORIGIN) as stand:
-        for cache in caches:
+    with temporary_folder() as folder, started(list(CACHES), folder, ORIGIN) as stand:
+        for cache in CACHES:
             for path in BODY_BYTES:
                 assert HitTurn(path, 1).measure(stand, cache).requests_per_s == 5
         # One of each body for each cache, and one question for the number by each turn's two.
-        assert count_requests(stand.node_ports[0]) == 3 * 2 * (1 + 2) + 1
+        assert count_requests(stand.node_ports[0]) == len(CACHES) * 2 * (1 + 2) + 1
 
 
 @pytest.mark.wire

@@ -92,10 +92,12 @@ def test_host_and_query_make_other_objects(stand: Stand) -> None:
 
 
 def test_chunked_answer_is_stored_with_its_length(stand: Stand) -> None:
-    with stand.node([chunked_answer(b"abc", b"defg")], default=[answer(b"no")]) as node:
-        with stand.client() as client:
-            first = client.get("/chunked")
-            second = client.get("/chunked")
+    with (
+        stand.node([chunked_answer(b"abc", b"defg")], default=[answer(b"no")]) as node,
+        stand.client() as client,
+    ):
+        first = client.get("/chunked")
+        second = client.get("/chunked")
     assert first.body == second.body == b"abcdefg"
     assert value(second, b"content-length") == b"7"
     assert len(node.requests) == 1
@@ -203,13 +205,15 @@ def test_head_of_something_private(stand: Stand) -> None:
 
 def test_conditions_are_answered_from_the_cache(stand: Stand) -> None:
     modified = b"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"
-    with stand.node([answer(b"x", FRESH, b'ETag: "v1"', modified)]) as node:
-        with stand.client() as client:
-            first = client.get("/conditional", b'If-None-Match: "v1"')
-            same = client.get("/conditional", b'If-None-Match: W/"v1"')
-            other = client.get("/conditional", b'If-None-Match: "v2"')
-            since = client.get("/conditional", b"If-" + modified.replace(b"Last-", b"") + b"")
-            dated = client.get("/conditional", b"If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT")
+    with (
+        stand.node([answer(b"x", FRESH, b'ETag: "v1"', modified)]) as node,
+        stand.client() as client,
+    ):
+        first = client.get("/conditional", b'If-None-Match: "v1"')
+        same = client.get("/conditional", b'If-None-Match: W/"v1"')
+        other = client.get("/conditional", b'If-None-Match: "v2"')
+        since = client.get("/conditional", b"If-" + modified.replace(b"Last-", b"") + b"")
+        dated = client.get("/conditional", b"If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT")
     assert [r.status for r in (first, same, other, since, dated)] == [304, 304, 200, 200, 304]
     assert len(node.requests) == 1
     assert not node.requests[0].values(b"if-none-match")
@@ -242,10 +246,12 @@ def test_ranges(
 
 
 def test_several_ranges_are_multipart(stand: Stand) -> None:
-    with stand.node([answer(b"0123456789", FRESH, b"Content-Type: text/x")]):
-        with stand.client() as client:
-            client.get("/ranges")
-            parts = client.get("/ranges", b"Range: bytes=0-1,8-9")
+    with (
+        stand.node([answer(b"0123456789", FRESH, b"Content-Type: text/x")]),
+        stand.client() as client,
+    ):
+        client.get("/ranges")
+        parts = client.get("/ranges", b"Range: bytes=0-1,8-9")
     kind = value(parts, b"content-type")
     assert kind is not None
     assert parts.status == 206
@@ -358,9 +364,11 @@ def test_stale_if_error(stand: Stand, failure: str) -> None:
 
 def test_error_without_anything_stale(stand: Stand) -> None:
     """Asked once more after a 503, as Fastly's default VCL does; then it is the client's."""
-    with stand.node(default=[answer(b"broken", status=b"503 Oops")]) as node:
-        with stand.client() as client:
-            assert client.get("/broken").status == 503
+    with (
+        stand.node(default=[answer(b"broken", status=b"503 Oops")]) as node,
+        stand.client() as client,
+    ):
+        assert client.get("/broken").status == 503
     assert len(node.requests) == 2
 
 

@@ -1,4 +1,4 @@
-"""The cdn tier with policy rfc9111 where it differs from Fastly's; the public suite has the rest."""
+"""The cdn tier with policy rfc9111 where it differs from Fastly's; a public suite has the rest."""
 
 from __future__ import annotations
 
@@ -30,30 +30,36 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 
 
 def test_rfc9111_5_2_2_5_no_store_is_not_stored(stand: Stand) -> None:
-    with stand.node(default=[answer(b"x", b"Cache-Control: no-store, max-age=60")]) as node:
-        with stand.client() as client:
-            client.get("/no-store")
-            client.get("/no-store")
+    with (
+        stand.node(default=[answer(b"x", b"Cache-Control: no-store, max-age=60")]) as node,
+        stand.client() as client,
+    ):
+        client.get("/no-store")
+        client.get("/no-store")
     assert len(node.requests) == 2
 
 
 def test_rfc9111_4_4_unsafe_methods_invalidate(stand: Stand) -> None:
-    with stand.node([answer(b"old", FRESH)], [answer(b"done")], [answer(b"new", FRESH)]):
-        with stand.client() as client:
-            assert client.get("/unsafe").body == b"old"
-            assert client.get("/unsafe").body == b"old"
-            client.send(b"POST /unsafe HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\n\r\n")
-            assert client.read_response(b"POST").body == b"done"
-            assert client.get("/unsafe").body == b"new"
+    with (
+        stand.node([answer(b"old", FRESH)], [answer(b"done")], [answer(b"new", FRESH)]),
+        stand.client() as client,
+    ):
+        assert client.get("/unsafe").body == b"old"
+        assert client.get("/unsafe").body == b"old"
+        client.send(b"POST /unsafe HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\n\r\n")
+        assert client.read_response(b"POST").body == b"done"
+        assert client.get("/unsafe").body == b"new"
 
 
 def test_rfc9111_4_4_a_failed_unsafe_request_does_not(stand: Stand) -> None:
-    with stand.node([answer(b"old", FRESH)], [answer(b"no", status=b"500 No")]):
-        with stand.client() as client:
-            client.get("/failed")
-            client.send(b"DELETE /failed HTTP/1.1\r\nHost: shop.example\r\n\r\n")
-            assert client.read_response(b"DELETE").status == 500
-            assert client.get("/failed").body == b"old"
+    with (
+        stand.node([answer(b"old", FRESH)], [answer(b"no", status=b"500 No")]),
+        stand.client() as client,
+    ):
+        client.get("/failed")
+        client.send(b"DELETE /failed HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        assert client.read_response(b"DELETE").status == 500
+        assert client.get("/failed").body == b"old"
 
 
 def test_rfc9111_5_2_1_7_only_if_cached(stand: Stand) -> None:

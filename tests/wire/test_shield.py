@@ -65,39 +65,43 @@ def test_surrogate_keys_stay_inside(stand: Stand) -> None:
 
 
 def test_purge_reaches_both_sites(stand: Stand) -> None:
-    with stand.node([answer(b"old", FRESH)], [answer(b"new", FRESH)]) as node:
-        with stand.client() as client:
-            assert client.get("/purged").body == b"old"
-            assert purge(client, "/purged").status == 200
-            assert client.get("/purged").body == b"new"
+    with (
+        stand.node([answer(b"old", FRESH)], [answer(b"new", FRESH)]) as node,
+        stand.client() as client,
+    ):
+        assert client.get("/purged").body == b"old"
+        assert purge(client, "/purged").status == 200
+        assert client.get("/purged").body == b"new"
     assert len(node.requests) == 2
 
 
 def test_pass_passes_both_sites(stand: Stand) -> None:
-    with stand.node(default=[answer(b"x", b"Cache-Control: private")]) as node:
-        with stand.client() as client:
-            for _ in range(2):
-                assert marks(client.get("/private")) == ([b"MISS, MISS"], [b"0, 0"])
+    with (
+        stand.node(default=[answer(b"x", b"Cache-Control: private")]) as node,
+        stand.client() as client,
+    ):
+        for _ in range(2):
+            assert marks(client.get("/private")) == ([b"MISS, MISS"], [b"0, 0"])
     assert len(node.requests) == 2
 
 
 def test_shield_does_not_answer_stale(stand: Stand) -> None:
     """After a soft purge the edge serves stale, and what it fetches meanwhile is fresh."""
     swr = b"Cache-Control: max-age=3600, stale-while-revalidate=600"
-    with stand.node([answer(b"old", swr)], [answer(b"new", swr)]) as node:
-        with stand.client() as client:
-            client.get("/soft")
-            assert purge(client, "/soft", b"Fastly-Soft-Purge: 1").status == 200
-            assert client.get("/soft").body == b"old"
-            node.wait_requests(2)
-            stand.edge.wait_status(
-                lambda status: all(
-                    server["in_flight"] == 0
-                    for tier in status["tiers"]
-                    for server in tier["servers"]
-                )
+    with (
+        stand.node([answer(b"old", swr)], [answer(b"new", swr)]) as node,
+        stand.client() as client,
+    ):
+        client.get("/soft")
+        assert purge(client, "/soft", b"Fastly-Soft-Purge: 1").status == 200
+        assert client.get("/soft").body == b"old"
+        node.wait_requests(2)
+        stand.edge.wait_status(
+            lambda status: all(
+                server["in_flight"] == 0 for tier in status["tiers"] for server in tier["servers"]
             )
-            assert client.get("/soft").body == b"new"
+        )
+        assert client.get("/soft").body == b"new"
     assert len(node.requests) == 2
 
 
