@@ -1,7 +1,7 @@
 """The books of a store: each unit of memory is free or belongs to one object, and to one only.
 
-Walks all objects and all units of a shard under its lock, some ten milliseconds; so it is for tests
-and for whoever looks for a fault, not for a store at work.
+Walks all objects and all units of a shard under its lock, some ten milliseconds; so it is for
+tests and for whoever looks for a fault, not for a store at work.
 
 Called by: store.
 """

@@ -1,15 +1,16 @@
-"""S3-FIFO (Yang, Zhang, Qiu, Yue, Rashmi: FIFO queues are all you need for cache eviction, SOSP 2023).
+"""S3-FIFO (Yang, Zhang, Qiu, Yue, Rashmi: FIFO queues are all you need for cache eviction, SOSP
+2023).
 
-Theory. Most objects that enter a cache are asked for once. So a new object enters a small queue, a
-tenth of the memory. At its end, one that was asked for more than once goes on into the main queue;
-any other leaves, and only a fingerprint of it stays, in the ghosts. Who comes back while its
-ghost is there enters the main queue at once. At the end of the main queue an object that was asked for
-since goes round again, up to three times. A hit only counts to three, so it writes nothing when
-an object is hot.
+Theory. Most objects that enter a cache are asked for once. So a new object enters a small queue,
+a tenth of the memory. At its end, one that was asked for more than once goes on into the main
+queue; any other leaves, and only a fingerprint of it stays, in the ghosts. Who comes back while
+its ghost is there enters the main queue at once. At the end of the main queue an object that was
+asked for since goes round again, up to three times. A hit only counts to three, so it writes
+nothing when an object is hot.
 
 Sizes are units of memory, not numbers of objects. Objects that are leased are passed over. The
-ghosts are a table of fingerprints with the time of their eviction, counted in evictions: there are as
-many as there are objects in the main queue, and older ones count as gone.
+ghosts are a table of fingerprints with the time of their eviction, counted in evictions: there
+are as many as there are objects in the main queue, and older ones count as gone.
 
 The queues change under the shard's lock. Called by: shard, store.
 """

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 cdef enum:
-    UNIT_BYTES = 128               # two cache lines: rounding up costs a 1 KiB object 4 % on average
+    UNIT_BYTES = 128               # two cache lines: rounding up costs an object 64 on average
     ORDERS = 14                    # blocks of 1, 2, 4 .. 8192 units
     RUN_UNITS_MAX = 8192           # 1 MiB: the largest run that is looked for
     NO_RUN = 0xFFFFFFFF
@@ -21,6 +21,7 @@ cdef struct Extents:               # this process's view; the bits and the count
 cdef uint64_t extents_bytes(uint32_t units) noexcept nogil
 cdef void extents_place(Extents *e, char *memory, uint32_t units,
                         uint32_t *free_units) noexcept nogil
+cdef void extents_make(Extents *e) noexcept nogil
 cdef void extents_reset(Extents *e) noexcept nogil
 cdef uint32_t take_run(Extents *e, uint32_t want, uint32_t least, uint32_t *got) noexcept nogil
 cdef uint32_t take_run_at(Extents *e, uint32_t start, uint32_t want,

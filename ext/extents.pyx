@@ -1,11 +1,12 @@
 """The allocator of a shard: a binary buddy system whose blocks are given out in part.
 
-Theory. Free memory is a set of blocks of 2^k units, each aligned to its size; a block and its buddy
-that are both free are one block of the next size (Knuth 2.5). A run that is taken need not be a
-block: what a block has too much is given back at once, so a run is any number of units. When no
-block is large enough, the largest are taken together with what lies free on both sides of them.
-The blocks are bits outside of the memory that they stand for, with two levels of summary, so memory
-that nobody uses is never touched, and the lowest fitting block is found with a few loads.
+Theory. Free memory is a set of blocks of 2^k units, each aligned to its size; a block and its
+buddy that are both free are one block of the next size (Knuth 2.5). A run that is taken need not
+be a block: what a block has too much is given back at once, so a run is any number of units. When
+no block is large enough, the largest are taken together with what lies free on both sides of
+them. The blocks are bits outside of the memory that they stand for, with two levels of summary,
+so memory that nobody uses is never touched, and the lowest fitting block is found with a few
+loads.
 
 The bits stand in shared memory and change under the shard's lock. Called by: objects, shard.
 """
@@ -185,13 +186,18 @@ cdef void extents_place(Extents *e, char *memory, uint32_t units,
         memory = bits_place(&e.free[order], memory, units >> order)
 
 
+cdef void extents_make(Extents *e) noexcept nogil:
+    """Everything is free. The bits are all zero and are touched only where blocks are."""
+    put_run(e, 0, e.units)
+    e.free_units[0] = e.units
+
+
 cdef void extents_reset(Extents *e) noexcept nogil:
-    """Everything is free."""
+    """Everything is free again."""
     cdef Bits *last = &e.free[ORDERS - 1]
     memset(e.free[0].words, 0, <size_t>(<char *>(last.tops + last.top_count)
                                         - <char *>e.free[0].words))
-    put_run(e, 0, e.units)
-    e.free_units[0] = e.units
+    extents_make(e)
 
 
 cdef uint32_t take_run(Extents *e, uint32_t want, uint32_t least, uint32_t *got) noexcept nogil:
@@ -212,9 +218,9 @@ cdef uint32_t take_run(Extents *e, uint32_t want, uint32_t least, uint32_t *got)
     # A run of n free units has a whole block of (n + 1) / 2 in it, rounded down to a power of two.
     for k in range(order - 1, floor_order((least + 1) // 2) - 1, -1):
         i = bits_next(&e.free[k], 0)
-        for tried in range(PIECES_TRIED_MAX):
-            if i == NO_RUN:
-                break
+        tried = 0
+        while i != NO_RUN and tried < PIECES_TRIED_MAX:
+            tried += 1
             low = i << k
             high = low + (<uint32_t>1 << k)
             while high - low < want:
@@ -308,6 +314,8 @@ cdef class ExtentsForTest:
 
     def blocks(self):
         """All free blocks: (start, units)."""
+        cdef uint32_t i
+        cdef int order
         found = []
         for order in range(ORDERS):
             i = bits_next(&self.extents.free[order], 0)

@@ -3,9 +3,9 @@
 Theory. An object that is leased is neither freed nor used for something else. It has a bit per
 process; the process's row in shared memory lists the objects whose bit it has, so that others can
 clear the bits of a process that was killed. The order makes that right at any instruction: the
-handle is in the row before the bit is set, and leaves it after the bit is cleared. Slots of the row
-never move, so it can be read while its owner works. How often a process holds an object is known to
-it alone: only the first lease and the last one touch shared memory.
+handle is in the row before the bit is set, and leaves it after the bit is cleared. Slots of the
+row never move, so it can be read while its owner works. How often a process holds an object is
+known to it alone: only the first lease and the last one touch shared memory.
 
 Called by: store. The bits are the store's; here is only the book-keeping.
 """

@@ -72,8 +72,8 @@ cdef int outcome(int error) noexcept nogil:
 
 cdef int lock_take(Lock *lock) noexcept nogil:
     """LOCKED or OWNER_DIED."""
-    cdef int i, error
-    for i in range(LOOKS_MAX):
+    cdef int _i, error
+    for _i in range(LOOKS_MAX):
         error = pthread_mutex_trylock(&lock.mutex)
         if error != EBUSY:
             return outcome(error)

@@ -2,15 +2,16 @@
 
 Theory. An object begins with a run that holds the struct, the key, and, when they fit, the stored
 head and the body; a body goes on in further runs, its extents. All but the last extent are full,
-and each says how many units of body end with it, so a position is found by bisection. Bytes that were
-published never move. Readers need no lock: what describes bytes is written before `filled`
+and each says how many units of body end with it, so a position is found by bisection. Bytes that
+were published never move. Readers need no lock: what describes bytes is written before `filled`
 says that they are there, and stays until the last lease is gone.
 
-Each change is a few stores in an order that leaves the object right at any of them: a run is taken
-before it is linked, and unlinked before it is given back. What a process that was killed had
-taken and not linked comes back when its shard is emptied (shard.pyx).
+Each change is a few stores in an order that leaves the object right at any of them: a run is
+taken before it is linked, and unlinked before it is given back. What a process that was killed
+had taken and not linked comes back when its shard is emptied (shard.pyx).
 
-Called by: shard, index, eviction, region, store; under the shard's lock where nothing else is said.
+Called by: shard, index, eviction, region, store; under the shard's lock where nothing else is
+said.
 """
 from ext.atomics cimport edge_in_order, edge_load64
 from ext.extents cimport NO_RUN, RUN_UNITS_MAX, give_run, take_run, take_run_at
@@ -160,8 +161,8 @@ cdef Extent *extent_with(const Shard *s, const Object *o, uint32_t unit,
 
 
 cdef uint64_t body_room(const Shard *s, const Object *o, uint64_t at, char **p) noexcept nogil:
-    """Where byte `at` of the body is or goes, and how many bytes from there are in one piece; 0: the
-    object has no memory for it yet. Needs no lock below `filled`, or by the filler."""
+    """Where byte `at` of the body is or goes, and how many bytes from there are in one piece; 0:
+    the object has no memory for it yet. Needs no lock below `filled`, or by the filler."""
     cdef uint64_t inside = <uint64_t>o.units * UNIT_BYTES - o.body_at
     cdef uint32_t before
     cdef Extent *e
@@ -198,8 +199,8 @@ cdef uint64_t body_parts(const Shard *s, const Object *o, uint64_t at, uint64_t 
 # -- its end ---------------------------------------------------------------------------------------
 
 cdef void fit_first_run(Shard *s, Object *o, uint64_t size) noexcept nogil:
-    """Let an object of `size` bytes have them in one run if what follows is free, and give back what
-    the run has too much; the next object may begin there."""
+    """Let an object of `size` bytes have them in one run if what follows is free, and give back
+    what the run has too much; the next object may begin there."""
     cdef uint64_t needed = (size + UNIT_BYTES - 1) // UNIT_BYTES
     cdef uint32_t end = handle_of(s, o) - s.first + o.units, more
     if needed > RUN_UNITS_MAX:

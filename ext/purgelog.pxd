@@ -7,8 +7,9 @@ cdef enum:
     PURGE_PAGE_SLOTS = 128         # 4 KiB
     PURGE_PAGES = 512
     PURGE_PAGE_WORDS = 8
-    PURGE_KEYS_MAX = 32768         # different keys that are purged between two trims: a reindex
-                                   # of a large shop purges some ten thousand
+    # Different keys that are purged between two trims: a reindex of a large shop purges some ten
+    # thousand.
+    PURGE_KEYS_MAX = 32768
 
 cdef struct PurgeEntry:
     uint64_t key                   # hash of the surrogate key; 0: free

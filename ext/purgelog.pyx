@@ -1,13 +1,14 @@
 """The purge log: purging a key that tags a million objects takes as long as purging one.
 
-Theory. Each purge is an epoch, the next number. The log has, for each purged key, the epochs of its
-last hard and its last soft purge. An object has the epoch up to which it is known to be valid: when
-that is the newest, a look at it is one compare; else its keys are looked up, once. A purge writes
-its entry first and the epoch afterwards, so who reads the new epoch finds the entry.
+Theory. Each purge is an epoch, the next number. The log has, for each purged key, the epochs of
+its last hard and its last soft purge. An object has the epoch up to which it is known to be
+valid: when that is the newest, a look at it is one compare; else its keys are looked up, once. A
+purge writes its entry first and the epoch afterwards, so who reads the new epoch finds the entry.
 
-An entry may go when every object is known to be valid beyond it. Then the others are copied into a
-second table, which becomes the current one. A reader holds a shard's lock from the moment it picks a
-table; so who has passed through all shards' locks since the last change may write the old one.
+An entry may go when every object is known to be valid beyond it. Then the others are copied into
+a second table, which becomes the current one. A reader holds a shard's lock from the moment it
+picks a table; so who has passed through all shards' locks since the last change may write the old
+one.
 
 One lock for all who write. Each store leaves the log usable, so dying inside costs at most the
 purge that was not confirmed. Called by: region (purges, trims), index (looks up).

@@ -3,10 +3,10 @@
     RegionHead | a row of leases per process | two purge tables | shard | shard | ...
     shard = ShardHead | ghosts | free blocks | object starts | buckets | units
 
-A page of a memfd is memory once it is touched, so an empty store of any size costs a few hundred KiB.
-The kernel promises no more than it has: when it runs out of pages a process that touches a new one
-gets SIGBUS, as with any memory that is overcommitted. So a store must be no larger than what its
-machine or its control group can spare.
+A page of a memfd is memory once it is touched, so an empty store of any size costs a few hundred
+KiB. The kernel promises no more than it has: when it runs out of pages a process that touches a
+new one gets SIGBUS, as with any memory that is overcommitted. So a store must be no larger than
+what its machine or its control group can spare.
 
 Called by: sweep, store.
 """

@@ -543,10 +543,11 @@ cdef int purge(Session s) except -1:
     for i in range(h.count):
         f = &h.fields[i]
         fields.append((h.base[f.name:f.name + f.name_size], h.base[f.value:f.value + f.value_size]))
-    answer = s.entry.cache.purger(h.base[h.host:h.host + h.host_size],
-                                  h.base[h.path:h.path + h.path_size] or b"/", fields)
-    s.status = int(answer[9:12])
     s.close_after = s.close_after or not s.request_done or s.site.draining
+    answer = s.entry.cache.purger(h.base[h.host:h.host + h.host_size],
+                                  h.base[h.path:h.path + h.path_size] or b"/", fields,
+                                  close=s.close_after)
+    s.status = int(answer[9:12])
     s.send_bytes(answer)
     return LOG
 

@@ -1,14 +1,14 @@
 """A shard: its index, who may stay in it, and how it comes back after a crash.
 
-Theory. A shard owns a part of the memory with everything that describes it, under one robust lock, and
-all variants of a key are in one shard. An object lives while it is in the index or leased. Who takes
-it out of the index looks at the leases afterwards; who drops a lease looks at the index afterwards; so
-one of them sees that nobody has it any more, and frees it.
+Theory. A shard owns a part of the memory with everything that describes it, under one robust
+lock, and all variants of a key are in one shard. An object lives while it is in the index or
+leased. Who takes it out of the index looks at the leases afterwards; who drops a lease looks at
+the index afterwards; so one of them sees that nobody has it any more, and frees it.
 
-When a process dies inside the lock, nothing in the shard can be trusted but this: a bit in `starts`
-means a complete struct whose runs are linked, and the leases are true. So the next one who enters
-empties the shard, keeps what is leased out of the index until the leases go, and builds the allocator
-from nothing around that. Dying at it leaves the same work to the one after.
+When a process dies inside the lock, nothing in the shard can be trusted but this: a bit in
+`starts` means a complete struct whose runs are linked, and the leases are true. So the next one
+who enters empties the shard, keeps what is leased out of the index until the leases go, and
+builds the allocator from nothing around that. Dying at it leaves the same work to the one after.
 
 Called by: region, sweep, store.
 """
@@ -18,12 +18,13 @@ from ext.atomics cimport edge_and64, edge_fence, edge_load8, edge_store8, edge_s
 from ext.eviction cimport (
     STEP_EMPTY, STEP_EVICT, dequeue, ghost_bytes, ghosts_place, next_victim)
 from ext.extents cimport (
-    NO_RUN, UNIT_BYTES, extents_bytes, extents_place, extents_reset, take_run)
+    NO_RUN, UNIT_BYTES, extents_bytes, extents_make, extents_place, extents_reset, take_run)
 from ext.freshness cimport O_PASS, make_stale
 from ext.locks cimport lock_drop, lock_make, lock_mended, lock_take, OWNER_DIED
 from ext.objects cimport (
-    BUSY, FAILED, FILLING, IN_NONE, Meta, ShardHead, WHOLE, clear_start, free_object, handle_of, is_fill, is_leased,
-    keep_object, key_of, keys_of, meta_of, next_start, object_at, object_units, state_of)
+    BUSY, FAILED, FILLING, IN_NONE, Meta, ShardHead, WHOLE, clear_start, free_object, handle_of,
+    is_fill, is_leased, keep_object, key_of, keys_of, meta_of, next_start, object_at, object_units,
+    state_of)
 from ext.purgelog cimport NOT_PURGED, PURGED_HARD, purged_since
 
 cdef extern from *:
@@ -62,10 +63,10 @@ cdef int shard_place(Shard *s, char *base, uint64_t at, uint64_t size, const Pur
                      int wake_fd) noexcept nogil:
     """A view of the shard that begins at offset `at`, a whole page."""
     cdef char *p = base + at
-    cdef uint64_t units = size // UNIT_BYTES
+    cdef uint64_t units = size // UNIT_BYTES, over
     while units and tables_bytes(<uint32_t>units) + units * UNIT_BYTES > size:
-        units -= max((tables_bytes(<uint32_t>units) + units * UNIT_BYTES - size) // (2 * UNIT_BYTES),
-                     <uint64_t>1)
+        over = tables_bytes(<uint32_t>units) + units * UNIT_BYTES - size
+        units -= max(over // (2 * UNIT_BYTES), <uint64_t>1)
     s.units = <uint32_t>units
     s.base = base
     s.log = log
@@ -86,7 +87,7 @@ cdef int shard_place(Shard *s, char *base, uint64_t at, uint64_t size, const Pur
 
 cdef int shard_make(Shard *s) noexcept nogil:
     """Of zeroed memory: 0, or an errno."""
-    extents_reset(&s.extents)
+    extents_make(&s.extents)
     return lock_make(&s.head.lock)
 
 
@@ -253,14 +254,14 @@ cdef void drop_lease(Shard *s, Object *o, int row) noexcept nogil:
 
 cdef uint32_t make_room(Shard *s, uint32_t want, uint32_t least, uint32_t *got,
                         uint32_t *idle) noexcept nogil:
-    """Take a run of `least` to `want` units and evict for it. NO_RUN: leave the lock, enter it and call
-    again, so that others get their turn; unless `idle`, 0 at first, is ALL_IN_USE now."""
+    """Take a run of `least` to `want` units and evict for it. NO_RUN: leave the lock, enter it and
+    call again, so that others get their turn; unless `idle`, 0 at first, is ALL_IN_USE now."""
     cdef Object *victim = NULL
     cdef uint32_t run = take_run(&s.extents, want, least, got)
-    cdef int i, step
+    cdef int _i, step
     if run != NO_RUN:
         return run
-    for i in range(EVICTIONS_AT_ONCE):
+    for _i in range(EVICTIONS_AT_ONCE):
         step = next_victim(s, &victim)
         if step == STEP_EVICT:
             idle[0] = 0

@@ -1,8 +1,8 @@
 """SipHash-2-4 (Aumasson, Bernstein, INDOCRYPT 2012) with 64 and with 128 bits.
 
 Theory. The cache's buckets and purge keys are chosen by names that anyone may send. A hash with a
-secret 128-bit key leaves no way to aim many names at one bucket, or a key at another's entry.
-2 rounds a word and 4 at the end are the authors' choice; 40 bytes take about 30 ns.
+secret 128-bit key leaves no way to aim many names at one bucket, or a key at another's entry. 2
+rounds a word and 4 at the end are the authors' choice; 40 bytes take about 30 ns.
 
 Called by: store, purgelog. Pure byte functions that touch no Python.
 """
@@ -17,8 +17,8 @@ cdef inline uint64_t turn(uint64_t x, int bits) noexcept nogil:
 
 
 cdef inline void rounds(Sip *s, int count) noexcept nogil:
-    cdef int i
-    for i in range(count):
+    cdef int _i
+    for _i in range(count):
         s.a += s.b
         s.b = turn(s.b, 13) ^ s.a
         s.a = turn(s.a, 32)

@@ -25,10 +25,12 @@ cdef struct Seen:                  # of an object, copied at once
     uint32_t hits
 
 cdef struct Found:
-    Handle object                  # leased. The newest WHOLE answer that the request selects, of
-                                   # any age, or a hit-for-pass marker; 0: none
-    Handle busy                    # leased. A fetch under way whose answer this request may take
-                                   # (BUSY, or FILLING and of its variant); 0: none
+    # Leased. The newest WHOLE answer that the request selects, of any age, or a hit-for-pass
+    # marker; 0: none.
+    Handle object
+    # Leased. A fetch under way whose answer this request may take: BUSY, or FILLING and of its
+    # variant; 0: none.
+    Handle busy
     int busy_state
     Freshness freshness            # of `object`: a copy
     uint32_t hits                  # of `object`, this request not counted
@@ -58,7 +60,7 @@ cdef struct Answer:                # what `open` stores; pointers are borrowed
     uint8_t coding                 # deliver.Coding that edge itself has applied to the body
     bint vary_encoding             # varies on Accept-Encoding also when Vary does not say so
 
-cdef struct StoredHead:            # borrowed from the object: valid while it is leased and unchanged
+cdef struct StoredHead:            # borrowed: of the caller's room for it
     const char *head
     uint32_t head_size
     uint32_t visible_size
@@ -108,7 +110,6 @@ cdef class Store:
     cdef uint32_t select_leader(self, Shard *s, const Asked *asked) noexcept
     cdef void make_fill(self, Shard *s, Handle handle, uint32_t units, const Asked *asked,
                         uint32_t variant_size) noexcept
-    cdef uint32_t hash_keys(self, const Head *response) noexcept
     cdef int store_meta(self, Shard *s, Object *o, const Answer *answer, uint32_t key_count,
                         uint32_t *idle) noexcept
     cdef int grow(self, Shard *s, Object *o, uint64_t filled, uint32_t n) noexcept

@@ -1,13 +1,14 @@
 """The cache's objects in memory that all processes share.
 
-Theory. A request asks by `find`. When nothing suits it, `begin` makes it the leader of a fill or lets
-it join one; the leader fetches, `open`s with the head, `append`s the body and `finish`es; the others
-`follow`, and read the body while it arrives. What any of these hand out is leased until
-`release`. All of them are short critical sections of one shard; `see` and `body` need no lock.
+Theory. A request asks by `find`. When nothing suits it, `begin` makes it the leader of a fill or
+lets it join one; the leader fetches, `open`s with the head, `append`s the body and `finish`es;
+the others `follow`, and read the body while it arrives. What any of these hand out is leased
+until `release`. All of them are short critical sections of one shard; `see` and `body` need no
+lock.
 
-A fill is in the index from the start, so all processes of the machine join it. It becomes visible as an
-answer when it is whole. When it must not be shared (a purge came after its fetch began), it leaves the
-index and still goes to those who had joined.
+A fill is in the index from the start, so all processes of the machine join it. It becomes visible
+as an answer when it is whole. When it must not be shared (a purge came after its fetch began), it
+leaves the index and still goes to those who had joined.
 
     index, leases, crashes   shard.pyx         eviction   eviction.pyx
     memory of an object      objects.pyx       purges     purgelog.pyx, sweep.pyx
@@ -18,21 +19,18 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from ext.atomics cimport (
-    edge_add32, edge_and64, edge_fence, edge_load8, edge_load8_sc, edge_load32, edge_load64, edge_or64, edge_store8,
-    edge_store64)
+    edge_add32, edge_and64, edge_fence, edge_load8, edge_load8_sc, edge_load32, edge_load64,
+    edge_or64, edge_store8, edge_store64)
 from ext.audit cimport audit_region
 from ext.eviction cimport enqueue, requeue
 from ext.extents cimport NO_RUN, RUN_UNITS_MAX, UNIT_BYTES, give_run, take_run_at
 from ext.freshness cimport O_PASS, make_stale, remaining_ms
-from ext.headers cimport HeaderId
 from ext.leases cimport (
     Lease, lease_forget, lease_note, lease_of, leases_free, leases_have_room, leases_make)
-from ext.limits cimport (
-    ROWS_MAX, SURROGATE_KEY_BYTES_MAX, SURROGATE_KEYS_BYTES_MAX, VARIANTS_MAX)
+from ext.limits cimport ROWS_MAX, VARIANTS_MAX
 from ext.objects cimport (
     FIRST_RUN_UNITS, META_BYTES, Meta, OBJECT_BYTES, add_extent, after_key, body_parts, body_room,
-    fit_first_run,
-    handle_of, head_of, is_fill, is_leased, is_start, key_of, keys_of, meta_bytes, meta_of,
+    fit_first_run, handle_of, head_of, is_fill, is_start, key_of, keys_of, meta_bytes, meta_of,
     object_at, object_units, set_start, state_of, trim_object, units_for, variant_of)
 from ext.purgelog cimport (
     NOT_PURGED, PURGED_HARD, count_url_purge, purge_epoch, purge_everything, purge_keys,
@@ -41,9 +39,10 @@ from ext.region cimport (
     is_row_used, region_attach, region_create, region_detach, region_stats, region_use_row,
     shard_for, shard_of)
 from ext.shard cimport (
-    ALL_IN_USE, drop, drop_lease, enter, fail, is_valid, leave, link, make_room, newest_of, next_of,
+    ALL_IN_USE, drop, drop_lease, enter, is_valid, leave, link, make_room, newest_of, next_of,
     set_state, unlink, wake)
-from ext.siphash cimport siphash64, siphash128
+from ext.siphash cimport siphash128
+from ext.surrogate cimport SURROGATE_KEYS_MAX, surrogate_hash, surrogate_hashes
 from ext.sweep cimport sweep_for_room, sweep_row, sweep_some
 from ext.timers cimport wall_us
 from ext.variants cimport (
@@ -53,7 +52,9 @@ cdef enum:
     # Runs below 1 KiB are taken only when evicting has not brought larger ones: more pieces make
     # more parts of each write.
     GOOD_RUN_UNITS = 8
-    KEYS_MAX = SURROGATE_KEYS_BYTES_MAX // 2      # one byte and a space each
+    # An object and a fill. `begin` wants as many, or it would say AGAIN for ever to who has found
+    # nothing for want of them.
+    FOUND_LEASES = 2
     KEYS_AT_ONCE = 256             # purged under one lock; a batch of Fastly's API
 
 
@@ -72,7 +73,7 @@ cdef class Store:
                 sweep_row(&self.region, row)
             region_use_row(&self.region, row)
         self.text = <char *>malloc(VARIANT_ROOM_BYTES)
-        self.keys = <uint64_t *>malloc(KEYS_MAX * sizeof(uint64_t))
+        self.keys = <uint64_t *>malloc(SURROGATE_KEYS_MAX * sizeof(uint64_t))
         if self.text == NULL or self.keys == NULL or leases_make(
                 &self.leases, &self.region.rows[row] if row >= 0 else NULL):
             raise MemoryError
@@ -109,7 +110,7 @@ cdef class Store:
         cdef Object *o
         cdef uint64_t epoch
         memset(found, 0, sizeof(Found))
-        if not leases_have_room(&self.leases, 2):
+        if not leases_have_room(&self.leases, FOUND_LEASES):
             return 0
         self.text_size = -1
         enter(s)
@@ -235,7 +236,7 @@ cdef class Store:
 
     cdef uint64_t body(self, Handle object, uint64_t at, uint64_t most, iovec *parts,
                        int *count) noexcept:
-        """Parts of the body from `at`, as far as it is there; `count`: how many fit, and are used."""
+        """Parts of the body from `at`, as far as it is there; `count`: room, and how many."""
         return body_parts(shard_of(&self.region, object), object_at(self.region.base, object), at,
                           most, parts, count)
 
@@ -283,7 +284,7 @@ cdef class Store:
         cdef uint32_t run, got = 0, idle = 0, variant_size, needed, want
         cdef bint picky = True
         out[0] = 0
-        if not leases_have_room(&self.leases, 1):
+        if not leases_have_room(&self.leases, FOUND_LEASES):
             return NO_ROOM
         while True:
             self.text_size = -1
@@ -345,32 +346,6 @@ cdef class Store:
 
     # -- a fill goes on -----------------------------------------------------------------------
 
-    cdef uint32_t hash_keys(self, const Head *response) noexcept:
-        """Of all Surrogate-Key fields into `keys`: how many. As Fastly, a key that is too long
-        ends its header, and so does what is more than a header holds."""
-        cdef uint32_t i, at, end, mark, count = 0, left = SURROGATE_KEYS_BYTES_MAX
-        cdef const char *p = response.base
-        for i in range(response.count):
-            if response.fields[i].id != HeaderId.SURROGATE_KEY:
-                continue
-            at = response.fields[i].value
-            end = at + min(response.fields[i].value_size, left)
-            left -= end - at
-            while at < end and count < KEYS_MAX:
-                if p[at] == b' ' or p[at] == b'\t':
-                    at += 1
-                    continue
-                mark = at
-                while at < end and p[at] != b' ' and p[at] != b'\t':
-                    at += 1
-                if at - mark > SURROGATE_KEY_BYTES_MAX or (
-                        at == end and p[at] != b' ' and p[at] != b'\t' and p[at] != b'\r'
-                        and p[at] != b'\n'):      # cut off in the middle
-                    break
-                self.keys[count] = key_hash(&self.region, p + mark, at - mark)
-                count += 1
-        return count
-
     cdef int store_meta(self, Shard *s, Object *o, const Answer *answer, uint32_t key_count,
                         uint32_t *idle) noexcept:
         """Keys, variant (in `text`) and head: in the first run, or in a run of their own. NO_RUN:
@@ -407,7 +382,8 @@ cdef class Store:
         cdef Object *o = object_at(s.base, fill)
         cdef Selecting selecting = Selecting(asked.head, asked.accept_encoding,
                                              asked.accept_encoding_size)
-        cdef uint32_t key_count = self.hash_keys(answer.response), idle = 0
+        cdef uint32_t idle = 0, key_count = surrogate_hashes(self.region.head.hash_key,
+                                                             answer.response, self.keys)
         cdef int64_t soft_ms = 0
         cdef uint64_t epoch
         cdef int purged
@@ -536,7 +512,7 @@ cdef class Store:
         return result
 
     cdef void mark_pass(self, Handle fill, const Freshness *freshness) noexcept:
-        """A hit-for-pass marker for all variants; purged meanwhile, who waits for it goes on alone."""
+        """A hit-for-pass marker for all variants. Purged meanwhile: who waits goes on alone."""
         cdef Shard *s = shard_of(&self.region, fill)
         cdef Object *o = object_at(s.base, fill)
         cdef Meta *m
@@ -650,7 +626,7 @@ cdef class Store:
 
     # -- purges, statistics -------------------------------------------------------------------
 
-    def purge_keys(self, list keys, bint soft=False, now_ms=None) -> None:
+    def purge_keys(self, list keys not None, bint soft=False, now_ms=None) -> None:
         """Purge what is tagged with any of the surrogate keys; takes as long for one object as for
         a million. `now_ms`: unix milliseconds, for tests; what is purged softly is stale since."""
         cdef uint64_t[KEYS_AT_ONCE] hashes
@@ -658,7 +634,8 @@ cdef class Store:
         cdef uint32_t count = 0, done
         cdef bytes key
         for number, key in enumerate(keys, 1):
-            hashes[count] = key_hash(&self.region, key, <uint32_t>len(key))
+            hashes[count] = surrogate_hash(self.region.head.hash_key, key,
+                                           <uint32_t>len(key))
             count += 1
             if count < KEYS_AT_ONCE and number < len(keys):
                 continue
@@ -704,12 +681,6 @@ cdef class Store:
 
 
 # -- parts, under the shard's lock -----------------------------------------------------------------
-
-cdef uint64_t key_hash(Region *r, const char *key, uint32_t size) noexcept nogil:
-    """Of a surrogate key; never 0, which is no entry."""
-    cdef uint64_t hash = siphash64(r.head.hash_key, key, size)
-    return hash if hash else 1
-
 
 cdef void replace_older(Shard *s, Object *o, bint all_variants) noexcept nogil:
     """What the new object stands for leaves the index: its variant, or all; and the oldest when

@@ -3,7 +3,6 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
-from ext.extents cimport UNIT_BYTES
 from ext.freshness cimport Freshness
 from ext.http1 cimport Head, HeadLimits, M_GET, parse_request_head, parse_response_head
 from ext.limits cimport FIELDS_MAX, HEAD_BYTES_MAX

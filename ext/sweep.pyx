@@ -1,13 +1,15 @@
-"""The sweep: purges are carried out, the purge log is trimmed, what the dead have left is cleared.
+"""The sweep: purges are carried out, the purge log is trimmed, what the dead have left is
+cleared.
 
-Theory. A purge by key only writes into the log; an object finds out when somebody asks for it. The
-sweep goes round all objects in short slices, each under one shard's lock, and asks for each, so that
-memory comes back and the log can be trimmed. A round has a target, the epoch at its start. At its end
-every object is valid up to the target, for a new one begins valid beyond it; but a fill whose head has
-not come yet has no keys to look up, so the log keeps what is newer than the oldest of those.
+Theory. A purge by key only writes into the log; an object finds out when somebody asks for it.
+The sweep goes round all objects in short slices, each under one shard's lock, and asks for each,
+so that memory comes back and the log can be trimmed. A round has a target, the epoch at its
+start. At its end every object is valid up to the target, for a new one begins valid beyond it;
+but a fill whose head has not come yet has no keys to look up, so the log keeps what is newer than
+the oldest of those.
 
-Before the trim writes the older purge table it passes through every shard's lock: then no reader has
-it in hand. One process sweeps at a time. Called by: store.
+Before the trim writes the older purge table it passes through every shard's lock: then no reader
+has it in hand. One process sweeps at a time. Called by: store.
 """
 from libc.stdint cimport uint32_t
 
@@ -46,11 +48,11 @@ cdef void look(Shard *s, Object *o, SweepHead *w, uint64_t epoch, bint forced) n
 cdef void sweep_slice(Region *r, bint forced) noexcept nogil:
     cdef SweepHead *w = &r.head.sweep
     cdef Shard *s = &r.shard[w.shard]
-    cdef uint32_t handle = w.handle, i
+    cdef uint32_t handle = w.handle, _i
     cdef uint64_t epoch
     enter(s)
     epoch = purge_epoch(&r.log)
-    for i in range(SLICE_OBJECTS):
+    for _i in range(SLICE_OBJECTS):
         handle = next_start(s, handle)
         if handle == 0:
             break
@@ -131,8 +133,8 @@ cdef void sweep_for_room(Region *r) noexcept nogil:
 # -- after a process has died ----------------------------------------------------------------------
 
 cdef void clear_lease(Region *r, uint32_t handle, int row) noexcept nogil:
-    """A handle that the row lists. The process may have died before it set the object's bit, or after
-    it cleared it; then there may be another object by now, or none."""
+    """A handle that the row lists. The process may have died before it set the object's bit, or
+    after it cleared it; then there may be another object by now, or none."""
     cdef Shard *s = shard_of(r, handle)
     cdef Object *o = object_at(r.base, handle)
     enter(s)

@@ -2,11 +2,11 @@
 
 Theory. Two requests select the same answer of a URL when they agree in every field that its Vary
 names (RFC 9111 §4.1). So each stored answer keeps a text, `name:value\\n` for each name in
-alphabetical order and `name\\n` where the request has no such field; a request matches when its text
-for the same names is the same bytes. Neither name nor value can have the separators in it. Values are
-put into one form where that cannot change their meaning: lines of a list are joined, spaces
-around commas go, and the fields whose values ignore case are in lower case. The order of a list
-stays, since servers may take it for a preference.
+alphabetical order and `name\\n` where the request has no such field; a request matches when its
+text for the same names is the same bytes. Neither name nor value can have the separators in it.
+Values are put into one form where that cannot change their meaning: lines of a list are joined,
+spaces around commas go, and the fields whose values ignore case are in lower case. The order of a
+list stays, since servers may take it for a preference.
 
 Called by: store. Pure byte functions that touch no Python.
 """

@@ -43,6 +43,7 @@ LAYER = {
     "ext.siphash": BASE,
     "ext.squeeze": BASE,
     "ext.stream": BASE,
+    "ext.surrogate": BASE,
     "ext.timers": BASE,
     "ext.variants": BASE,
     "ext.balance": PHASE,

@@ -6,6 +6,7 @@ Pure text from the settings and the running nodes; `edge.demo.run` prints it onc
 from collections.abc import Sequence
 
 from edge.demo.children import RESTART_S, ShopNode
+from edge.demo.pages import STATIC
 from edge.settings import Settings
 
 
@@ -19,6 +20,7 @@ def build_guide(settings: Settings, nodes: Sequence[ShopNode]) -> str:
     """The whole text."""
     front = f"http://{front_address(settings)}"
     node_lines = "".join(f"    {n.name:10} http://{n.address}/  pid {n.pid}\n" for n in nodes)
+    style = f"{front}{STATIC}/frontend/css/styles.css"
     who = f"'{front}/customer/section/load?sections=node'"
     text = f"""
 The shop is at {front}/ (any browser), made by three nodes:
@@ -26,6 +28,9 @@ The shop is at {front}/ (any browser), made by three nodes:
 {node_lines}
 A page through the whole chain; X-Node names the node that made it
     curl -i {front}/women.html
+The cache: ask twice, and X-Cache says HIT. Pages come with a session cookie, and an answer with
+a cookie is passed, as at Fastly without the shop's own VCL
+    curl -si {style} | grep -i ^x-cache
 Which node answers
     for i in 1 2 3 4 5 6; do curl -s {who}; echo; done
 Put two jackets into the cart, then look at it
