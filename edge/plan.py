@@ -11,7 +11,7 @@ server of one tier may be the next tier; split, each server is an address.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from edge.errors import EdgeError
 from edge.settings import Settings
@@ -154,21 +154,35 @@ def _split(settings: Settings, name: str) -> tuple[TierPlan, ...]:
 def _cdns(
     settings: Settings, cdn: Cdn, servers: tuple[ServerPlan, ...], behind: str | None
 ) -> list[TierPlan]:
-    """The cdn, and the site that shields its origin where there is one: a second pass through the
-    same service, with its own objects. A shield never answers stale (Fastly: shielding)."""
-    planned = _tier("cdn", "cdn", settings, servers, behind)
+    """The cdn and its further sites, and the site that shields its origin where there is one: a
+    second pass through the same service. A shield never answers stale (Fastly: shielding)."""
+    first = _tier("cdn", "cdn", settings, servers, behind)
+    edges = [first]
+    for site in cdn.sites:
+        port = split_address(site.listen)[1]
+        edges.append(replace(_as_site(first, cdn, {"pop": site.pop}), port=port))
     if cdn.shield is None:
-        return [planned]
-    name = f"cdn@{cdn.shield}"
-    hop = ServerPlan(name, f"cdn/{name}", None, name, is_hop=True)
+        return edges
     changes = {"pop": cdn.shield, "shield": None, "max_stale_while_revalidate_s": 0.0}
-    shield = replace(
-        planned,
-        name=name,
-        settings=cdn.model_copy(update=changes),
-        servers=tuple(replace(server, key=f"{name}/{server.name}") for server in servers),
-    )
-    return [replace(planned, servers=(hop,), next_tier=None), shield]
+    shield = _as_site(first, cdn, changes)
+    hops = [
+        ServerPlan(shield.name, f"{edge.name}/{shield.name}", None, shield.name, is_hop=True)
+        for edge in edges
+    ]
+    return [
+        *(
+            replace(edge, servers=(hop,), next_tier=None)
+            for edge, hop in zip(edges, hops, strict=True)
+        ),
+        shield,
+    ]
+
+
+def _as_site(first: TierPlan, cdn: Cdn, changes: dict[str, Any]) -> TierPlan:
+    """The same service at another site: what is counted and what is stored is its own."""
+    name = f"cdn@{changes['pop']}"
+    servers = tuple(replace(server, key=f"{name}/{server.name}") for server in first.servers)
+    return replace(first, name=name, settings=cdn.model_copy(update=changes), servers=servers)
 
 
 def _behind_cdn(settings: Settings) -> tuple[ServerPlan, ...]:
@@ -224,8 +238,9 @@ def _tier(
 
 def _listen_address(settings: Settings, tier: str) -> str | None:
     """Where a tier listens: its `listen`, or the VM's `haproxy` address."""
-    if tier.startswith("cdn@"):
-        return None  # reached from the edge's cdn only
+    if tier.startswith("cdn@"):  # the shield has no address: only the other sites reach it
+        assert settings.cdn is not None
+        return next((s.listen for s in settings.cdn.sites if f"cdn@{s.pop}" == tier), None)
     if tier.startswith("haproxy@"):
         node = next(node for node in settings.web_nodes if f"haproxy@{node.name}" == tier)
         return node.haproxy

@@ -17,7 +17,9 @@ def make_purger(store: PurgeStore, settings: Cdn, served_by: str) -> Purger:
 
 
 def purge_target(store: PurgeStore, settings: Cdn) -> Target:
-    pops = [settings.pop] if settings.shield is None else [settings.pop, settings.shield]
+    pops = [settings.pop, *(site.pop for site in settings.sites)]
+    if settings.shield is not None:
+        pops.append(settings.shield)
     return Target(store, cache_key, pops)
 
 

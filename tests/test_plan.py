@@ -288,3 +288,48 @@ def test_elb_alone_needs_the_address_of_every_machines_haproxy() -> None:
     with pytest.raises(EdgeError, match="node n2 has no `haproxy` address"):
         build_plan(file, "elb")
     assert tiers(build_plan(file, None))["elb"] == ["elb/haproxy@n1", "elb/haproxy@n2"]
+
+
+# -- sites of the cdn ---------------------------------------------------------------------------
+
+
+def test_sites_and_shield_are_the_same_service_elsewhere() -> None:
+    cdn = Cdn.model_validate(
+        {
+            "listen": "127.0.0.1:80",
+            "pop": "FRA",
+            "shield": "IAD",
+            "sites": [{"pop": "LON", "listen": "127.0.0.1:81"}],
+        }
+    )
+    plan = build_plan(settings(cdn=cdn), None)
+    assert tiers(plan) == {
+        "cdn": ["cdn/cdn@IAD"],
+        "cdn@LON": ["cdn@LON/cdn@IAD"],
+        "cdn@IAD": ["cdn@IAD/n1", "cdn@IAD/n2"],
+    }
+    first, london, shield = plan.tiers
+    assert all(server.is_hop for tier in (first, london) for server in tier.servers)
+    assert [tier.settings.pop for tier in plan.tiers if isinstance(tier.settings, Cdn)] == [
+        "FRA", "LON", "IAD",
+    ]  # fmt: skip
+    assert isinstance(shield.settings, Cdn)
+    assert shield.settings.max_stale_while_revalidate_s == 0
+    assert plan.listeners == (
+        ListenerPlan("cdn", "127.0.0.1", 80),
+        ListenerPlan("cdn@LON", "127.0.0.1", 81),
+    )
+
+
+def test_sites_without_a_shield_have_the_origin_behind_them() -> None:
+    cdn = Cdn.model_validate(
+        {"listen": "127.0.0.1:80", "sites": [{"pop": "LON", "listen": "127.0.0.1:81"}]}
+    )
+    plan = build_plan(settings(cdn=cdn, elb=Elb()), None)
+    assert [tier.next_tier for tier in plan.tiers] == ["elb", "elb", None]
+
+
+def test_shield_of_a_split_cdn_is_in_its_process() -> None:
+    cdn = Cdn.model_validate({"listen": "127.0.0.1:80", "shield": "IAD"})
+    plan = build_plan(settings(cdn=cdn, elb=Elb.model_validate({"listen": "127.0.0.1:82"})), "cdn")
+    assert tiers(plan) == {"cdn": ["cdn/cdn@IAD"], "cdn@IAD": ["cdn@IAD/elb"]}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from edge.settings.health_check import Enabled, HealthCheck
+from edge.settings.address import Address
 from edge.settings.scalars import Count, Duration, Size, Text, size_text
 from edge.settings.section import Section
 from edge.settings.tier import (
@@ -159,6 +160,13 @@ class Service(Section):
             repr=False,
         ),
     ] = Field(default_factory=list)
+
+
+class Site(Section):
+    """A further site of the same service, with its own address and its own objects."""
+
+    pop: Annotated[str, _POP, Field(description="Its name, as in X-Served-By.")]
+    listen: Annotated[str, Address(), Field(description="Address that it accepts clients on.")]
 
 
 class CdnTimeouts(Timeouts):
@@ -312,6 +320,10 @@ class Cdn(Tier):
         _POP,
         Field(description="The site that shields the origin. Absent: no shielding."),
     ] = None
+    sites: list[Site] = Field(
+        default_factory=list,
+        description="Further sites beside `pop`, to see what visitors of each of them see.",
+    )
     cache: Cache = Field(default_factory=Cache, description="Where objects are kept.")
     service: Service | None = Field(
         default=None,

@@ -31,6 +31,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _shared_names(values)
     yield from _unfit_roles(values)
     yield from _unfit_policy(values)
+    yield from _shared_pops(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -59,6 +60,8 @@ def _no_tier_or_listener(values: Mapping[str, object]) -> Iterator[Conflict]:
 def _addresses(values: Mapping[str, object]) -> Iterator[tuple[KeyPath, object]]:
     for owner in (*TIERS, "admin"):
         yield (owner, "listen"), _mapping(values.get(owner)).get("listen")
+    for index, site in _sites(values):
+        yield ("cdn", "sites", index, "listen"), site.get("listen")
     for index, node in _nodes(values):
         yield ("nodes", index, "web"), node.get("web")
         yield ("nodes", index, "haproxy"), node.get("haproxy")
@@ -112,6 +115,25 @@ def _unfit_policy(values: Mapping[str, object]) -> Iterator[Conflict]:
         if key in cdn and policy != reader and policy in POLICY_OF.values():
             text = f"changes nothing under policy {policy}: leave it out, or set `policy: {reader}`"
             yield ("cdn", key), text
+
+
+def _shared_pops(values: Mapping[str, object]) -> Iterator[Conflict]:
+    cdn = _mapping(values.get("cdn"))
+    named: list[tuple[KeyPath, object]] = [(("cdn", "pop"), cdn.get("pop", "FRA" if cdn else None))]
+    named += [(("cdn", "sites", index, "pop"), site.get("pop")) for index, site in _sites(values)]
+    named.append((("cdn", "shield"), cdn.get("shield")))
+    first_paths: dict[str, KeyPath] = {}
+    for path, pop in named:
+        if isinstance(pop, str) and first_paths.setdefault(pop, path) != path:
+            first = path_text(first_paths[pop])
+            yield path, f"{pop} is already the site of {first}: every site has its own objects"
+
+
+def _sites(values: Mapping[str, object]) -> Iterator[tuple[int, Mapping[str, object]]]:
+    rows = _mapping(values.get("cdn")).get("sites")
+    for index, row in enumerate(rows if isinstance(rows, list) else []):
+        if isinstance(row, dict):
+            yield index, row
 
 
 def _nodes(values: Mapping[str, object]) -> Iterator[tuple[int, Mapping[str, object]]]:

@@ -58,6 +58,17 @@ def test_a_good_file_has_none() -> None:
         ({"cdn": CDN | {"stale_if_disconnected": 1}}, "cdn.stale_if_disconnected", "`policy: rfc"),
         ({"cdn": RFC | {"hit_for_pass": 1}}, "cdn.hit_for_pass", "under policy rfc9111: leave it"),
         ({"cdn": RFC | {"pass_no_store": False}}, "cdn.pass_no_store", "set `policy: fastly`"),
+        ({"cdn": CDN | {"shield": "FRA"}}, "cdn.shield", "already the site of cdn.pop"),
+        (
+            {"cdn": CDN | {"sites": [{"pop": "LON", "listen": "127.0.0.1:1"}]}, "nodes": [A]},
+            "nodes[0].web",
+            "already the address of cdn.sites[0].listen",
+        ),
+        (
+            {"cdn": CDN | {"sites": [{"pop": "FRA", "listen": "127.0.0.1:77"}]}},
+            "cdn.sites[0].pop",
+            "already the site of cdn.pop",
+        ),
     ],
 )
 def test_one_conflict(change: dict[str, Any], path: str, words: str) -> None:

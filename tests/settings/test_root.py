@@ -149,6 +149,7 @@ CDN = TIER | {
     },
     "pop": "FRA",
     "shield": None,
+    "sites": [],
     "cache": {"size_bytes": 256 * 2**20, "max_object_bytes": 20 * 2**20},
     "service": None,
 }

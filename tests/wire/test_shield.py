@@ -17,6 +17,7 @@ cdn:
   listen: 127.0.0.1:$port
   pop: FRA
   shield: IAD
+  sites: [{pop: LON, listen: 127.0.0.1:$london}]
   cache: {size: 64MiB}
   service: {id: SU1Z0isxPaozGVKXdv0eY, tokens: [edge-test-token]}
 nodes:
@@ -55,6 +56,21 @@ def test_both_sites_are_seen(stand: Stand) -> None:
         assert len(response.values(b"x-timer")) == 1
 
 
+def test_another_site_finds_it_at_the_shield(stand: Stand) -> None:
+    with (
+        stand.node([answer(b"x", FRESH)]) as node,
+        stand.client() as client,
+        stand.client("london") as london,
+    ):
+        client.get("/another")
+        first = london.get("/another")
+        second = london.get("/another")
+    assert len(node.requests) == 1
+    assert marks(first) == ([b"HIT, MISS"], [b"1, 0"])
+    assert marks(second) == ([b"HIT, HIT"], [b"1, 1"])
+    assert first.values(b"x-served-by")[0].endswith(b"-LON")
+
+
 def test_surrogate_keys_stay_inside(stand: Stand) -> None:
     script = answer(b"x", FRESH, b"Surrogate-Key: a b", b"Surrogate-Control: max-age=60")
     with stand.node([script]), stand.client() as client:
@@ -64,14 +80,17 @@ def test_surrogate_keys_stay_inside(stand: Stand) -> None:
             assert not response.values(b"surrogate-control")
 
 
-def test_purge_reaches_both_sites(stand: Stand) -> None:
+def test_purge_reaches_every_site(stand: Stand) -> None:
     with (
         stand.node([answer(b"old", FRESH)], [answer(b"new", FRESH)]) as node,
         stand.client() as client,
+        stand.client("london") as london,
     ):
         assert client.get("/purged").body == b"old"
+        assert london.get("/purged").body == b"old"
         assert purge(client, "/purged").status == 200
         assert client.get("/purged").body == b"new"
+        assert london.get("/purged").body == b"new"
     assert len(node.requests) == 2
 
 
