@@ -66,6 +66,7 @@ cpdef enum HeaderId:
     FASTLY_KEY = 60
     FASTLY_SOFT_PURGE = 61
     X_PURGE_TOKEN = 62
+    PROXY_AUTHENTICATION_INFO = 63
 
 cdef enum FieldFlag:
     HOP_BY_HOP = 1                 # never forwarded as received

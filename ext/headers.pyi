@@ -64,6 +64,7 @@ class HeaderId(IntEnum):
     FASTLY_KEY = 60
     FASTLY_SOFT_PURGE = 61
     X_PURGE_TOKEN = 62
+    PROXY_AUTHENTICATION_INFO = 63
 
 FIELDS: tuple[tuple[HeaderId, bytes, int], ...]
 

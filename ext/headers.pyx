@@ -5,7 +5,7 @@ compare, so an unknown field costs a few loads. Called by the head parser for ea
 """
 cdef enum:
     TABLE_SIZE = 256
-    ROWS = 62
+    ROWS = 63
 
 # (id, name, flags). Connection-specific: RFC 9110 §7.6.1. Not in trailers: RFC 9110 §6.5.1.
 FIELDS = (
@@ -29,6 +29,8 @@ FIELDS = (
     (HeaderId.DATE, b"date", PROTECTED | NOT_IN_TRAILER),                     # RFC 9110 §6.6.1
     (HeaderId.PROXY_AUTHENTICATE, b"proxy-authenticate", HOP_BY_HOP | NOT_IN_TRAILER),
     (HeaderId.PROXY_AUTHORIZATION, b"proxy-authorization", HOP_BY_HOP | NOT_IN_TRAILER),
+    # RFC 9110 §11.7.3: for the next client on the way back alone
+    (HeaderId.PROXY_AUTHENTICATION_INFO, b"proxy-authentication-info", HOP_BY_HOP | NOT_IN_TRAILER),
     (HeaderId.COOKIE, b"cookie", PROTECTED | NOT_IN_TRAILER),
     (HeaderId.CACHE_CONTROL, b"cache-control", PROTECTED | NOT_IN_TRAILER),   # RFC 9110 §7.6.1
     (HeaderId.AUTHORIZATION, b"authorization", PROTECTED | NOT_IN_TRAILER),

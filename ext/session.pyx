@@ -62,7 +62,7 @@ from ext.store cimport (
     AGAIN, ALONE, BUSY, FAILED, FILLING, JOIN as BEGUN_JOIN, LEAD, NO_ROOM, Asked, Found, Handle,
     Seen)
 from ext.storing cimport (
-    deliver_stored, fetch_again, give_up_fill, may_serve_prior, serve_stale, store_answer,
+    deliver_stored, fetch_again, give_up_fill, invalidate, may_serve_prior, serve_stale, store_answer,
     validated)
 from ext.timers cimport now_ms, now_us, wall_us
 from ext.trip cimport count, enter
@@ -341,6 +341,7 @@ cdef int step_answer(Session s) except -1:
             return s.fail_with(s.status, s.entry.cdn)
     if not s.fill:
         if s.question != NULL and decide_invalidation(&s.entry.cache.rules, s.method, h.status):
+            s.recall()
             invalidate(s)
         return DELIVER
     s.wall_us = wall_us()
@@ -521,15 +522,6 @@ cdef int start_refresh(Session s) except -1:
     cdef Session ghost = Session(s.entry)
     ghost.start_ghost(s)
     ghost.run(MISS)
-    return 0
-
-
-cdef int invalidate(Session s) except -1:
-    """An unsafe request has succeeded: what is stored for its target is void (RFC 9111 §4.4)."""
-    cdef Asked asked
-    s.recall()
-    s.ask(&asked)
-    s.store.drop_key(asked.key, asked.key_size, False, <int64_t>(wall_us() // 1000))
     return 0
 
 

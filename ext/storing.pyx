@@ -8,6 +8,7 @@ head, so it is the same for who fetched it, who waited and who came later.
 Called by: session (answer, deliver, error). Each part answers the row to go on with.
 """
 import secrets
+from urllib.parse import urljoin, urlsplit
 
 from ext.answers import OBJECT_TOO_LARGE
 
@@ -15,6 +16,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from posix.uio cimport iovec
 
+from ext.cachekey import cache_key
 from ext.client cimport DELIVER, LOG, MISS, STREAM, WAIT
 from ext.conditions cimport (
     NOT_MODIFIED, RANGE_UNSATISFIABLE, ByteRange, Validators, check_condition, check_range,
@@ -33,7 +35,7 @@ from ext.freshness cimport (
     AUTHORIZATION, HIT_FOR_PASS, NOT_STORED, REQUEST_NO_STORE, STORED, Freshness, Storing,
     current_age_s, decide_refresh, decide_store, may_serve_stale_on_error, remaining_ms)
 from ext.headers cimport HOP_BY_HOP, HeaderId
-from ext.http1 cimport BODY_LENGTH, BODY_NONE, Head, M_GET, M_HEAD, parse_response_head
+from ext.http1 cimport BODY_LENGTH, BODY_NONE, Field, Head, M_GET, M_HEAD, parse_response_head
 from ext.limits cimport RANGES_MAX
 from ext.site cimport at_least
 from ext.store cimport ALONE, FAILED, STORE_OK, Answer, Asked, Seen, StoredHead
@@ -243,6 +245,44 @@ cdef bint may_serve_prior(Cached s, int status) noexcept:
     s.store.read_freshness(s.prior, &freshness)
     return may_serve_stale_on_error(&freshness, &s.site.request, &s.entry.cache.rules, status,
                                     <int64_t>(s.wall_us // 1000))
+
+
+# -- unsafe methods ------------------------------------------------------------------------------
+
+cdef int invalidate(Cached s) except -1:
+    """An unsafe request has succeeded: what is stored for its target is void, and for what the
+    answer's Location and Content-Location name on the same origin (RFC 9111 §4.4)."""
+    cdef Head *asked = &s.site.request
+    cdef bytes pop = s.entry.cache.pop.data[:s.entry.cache.pop.size]
+    cdef bytes host = asked.base[asked.host:asked.host + asked.host_size]
+    cdef bytes path = asked.base[asked.path:asked.path + asked.path_size]
+    cdef bytes key
+    cdef const Field *f
+    cdef int id
+    paths = {path or b"/"}
+    for id in (<int>HeaderId.LOCATION, <int>HeaderId.CONTENT_LOCATION):
+        f = field_of(&s.site.answer, id)
+        if f != NULL:
+            paths.add(same_origin_path(host, path, s.site.answer.base[f.value:f.value
+                                                                      + f.value_size]))
+    for each in paths - {None}:
+        key = cache_key(pop, host, each)
+        s.store.drop_key(key, <uint32_t>len(key), False, <int64_t>(wall_us() // 1000))
+    return 0
+
+
+def same_origin_path(bytes host, bytes path, bytes reference):
+    """Path and query of a URI reference (RFC 3986 §5) in an answer to a request for `path`; None
+    when it names another origin, or nothing."""
+    try:
+        named = urlsplit(urljoin(b"http://" + host + path, reference))
+        if named.scheme != b"http" or not named.netloc:
+            return None
+    except ValueError:
+        return None
+    if cache_key(b"", named.netloc, b"/") != cache_key(b"", host, b"/"):
+        return None
+    return (named.path or b"/") + (b"?" + named.query if named.query else b"")
 
 
 # -- out of the cache ----------------------------------------------------------------------------

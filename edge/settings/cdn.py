@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edge.settings.health_check import Enabled, HealthCheck
 from edge.settings.address import Address
+from edge.settings.health_check import Enabled, HealthCheck
 from edge.settings.scalars import Count, Duration, Size, Text, size_text
 from edge.settings.section import Section
 from edge.settings.tier import (
@@ -303,7 +303,7 @@ class Cdn(Tier):
             description="Policy rfc9111: how long an answer is served stale, also without"
             " stale-if-error, while no origin answers at all (RFC 9111 §4.2.4). 0: never."
         ),
-    ] = 0.0
+    ] = 60.0
     heuristic: Heuristic = Field(
         default_factory=Heuristic,
         description="Policy rfc9111: a lifetime for answers that give none.",

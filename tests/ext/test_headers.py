@@ -66,6 +66,7 @@ def test_rfc9110_7_6_1_fields_of_the_hop() -> None:
         b"content-length",
         b"keep-alive",
         b"proxy-authenticate",
+        b"proxy-authentication-info",
         b"proxy-authorization",
         b"proxy-connection",
         b"te",

@@ -119,7 +119,7 @@ CDN = TIER | {
     "pass_no_store": False,
     "max_stale_while_revalidate_s": None,
     "max_stale_if_error_s": None,
-    "stale_if_disconnected_s": 0.0,
+    "stale_if_disconnected_s": 60.0,
     "heuristic": {"percent": 10, "max_s": 86_400.0},
     "compression": {
         "enabled": None,
@@ -208,7 +208,7 @@ def test_json_round_trip_loses_nothing() -> None:
                 "pass_no_store": True,
                 "max_stale_while_revalidate": "1d",
                 "max_stale_if_error": "0s",
-                "stale_if_disconnected": "60s",
+                "stale_if_disconnected": "90s",
                 "heuristic": {"percent": 20, "max": "1h"},
                 "compression": {
                     "enabled": True,

@@ -51,6 +51,20 @@ def test_rfc9111_4_4_unsafe_methods_invalidate(stand: Stand) -> None:
         assert client.get("/unsafe").body == b"new"
 
 
+@pytest.mark.parametrize("name", [b"Location", b"Content-Location"])
+def test_rfc9111_4_4_locations_are_invalidated(stand: Stand, name: bytes) -> None:
+    made = answer(b"done", name + b": other?" + name, status=b"201 Created")
+    path = f"/made/other?{name.decode()}"
+    with (
+        stand.node([answer(b"old", FRESH)], [made], [answer(b"new", FRESH)]),
+        stand.client() as client,
+    ):
+        assert client.get(path).body == b"old"
+        client.send(b"POST /made/list HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\n\r\n")
+        assert client.read_response(b"POST").status == 201
+        assert client.get(path).body == b"new"
+
+
 def test_rfc9111_4_4_a_failed_unsafe_request_does_not(stand: Stand) -> None:
     with (
         stand.node([answer(b"old", FRESH)], [answer(b"no", status=b"500 No")]),
