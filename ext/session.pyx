@@ -62,8 +62,8 @@ from ext.store cimport (
     AGAIN, ALONE, BUSY, FAILED, FILLING, JOIN as BEGUN_JOIN, LEAD, NO_ROOM, Asked, Found, Handle,
     Seen)
 from ext.storing cimport (
-    deliver_stored, fetch_again, give_up_fill, invalidate, may_serve_prior, serve_stale, store_answer,
-    validated)
+    deliver_stored, fetch_again, give_up_fill, invalidate, may_serve_prior, serve_stale,
+    store_answer, validated)
 from ext.timers cimport now_ms, now_us, wall_us
 from ext.trip cimport count, enter
 from ext.upstream cimport KEY_SOURCE, NodeConnection, Server, Tier

@@ -1,4 +1,4 @@
-"""ext.storing: what an unsafe request's answer names. The rest is seen on the wire (test_cache*.py)."""
+"""ext.storing: what an unsafe request's answer names. The rest is seen on the wire."""
 
 import pytest
 
