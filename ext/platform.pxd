@@ -5,8 +5,7 @@ from ext.http1 cimport Head
 cpdef enum Excess:
     NO_EXCESS = 0
     LONG_URL = 1
-    LONG_REQUEST = 2               # the fields of a request are too many, or too long together:
-                                   # found by the parser
+    LONG_REQUEST = 2               # its fields are too many or too long: found by the parser
     LONG_RESPONSE = 3              # those of an answer are too long together
     MANY_RESPONSE_FIELDS = 4
 

@@ -425,12 +425,13 @@ cdef class Store:
         return STORE_OK
 
     cdef int append(self, Handle fill, const char *p, uint32_t n) noexcept:
-        """STORE_FULL: what fitted is there; abandon it. STORE_SHORT: more than `open` said."""
+        """All of it or, when the result is not STORE_OK, nothing. STORE_SHORT: more than `open` said.
+        STORE_FULL: abandon it."""
         cdef Shard *s = shard_of(&self.region, fill)
         cdef Object *o = object_at(s.base, fill)
         cdef uint64_t filled = o.filled, size
         cdef char *out = NULL
-        cdef int result = STORE_OK
+        cdef int result
         if state_of(o) != FILLING:
             return STORE_LOST
         if o.length >= 0 and filled + n > <uint64_t>o.length:
@@ -440,7 +441,7 @@ cdef class Store:
             if size == 0:
                 result = self.grow(s, o, filled, n)
                 if result != STORE_OK:
-                    break
+                    return result
                 continue
             size = min(size, <uint64_t>n)
             memcpy(out, p, size)
@@ -449,7 +450,7 @@ cdef class Store:
             filled += size
         edge_store64(&o.filled, filled)
         wake(s, o)
-        return result
+        return STORE_OK
 
     cdef int grow(self, Shard *s, Object *o, uint64_t filled, uint32_t n) noexcept:
         """Let the body go on in a new run: as long as the rest of it, or, when that is not known,

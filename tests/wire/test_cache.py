@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.harness import Client, Response
-from tests.origin import Close, Origin, Reset, answer, chunked_answer
+from tests.origin import Close, Origin, Reset, Stall, answer, chunked_answer
 from tests.wire.stand import Stand, run_stand
 
 pytestmark = pytest.mark.wire
@@ -22,7 +22,7 @@ cdn:
   listen: 127.0.0.1:$port
   pop: FRA
   cache: {size: 64MiB, max_object: 2MiB}
-  timeouts: {server: 3s}
+  timeouts: {server: 1s}
 nodes:
   - {name: node1, web: 127.0.0.1:$node1}
 workers: 2
@@ -345,7 +345,7 @@ def in_flight(status: dict) -> int:  # type: ignore[type-arg]
     return sum(server["in_flight"] for tier in status["tiers"] for server in tier["servers"])
 
 
-@pytest.mark.parametrize("failure", ["500", "503", "reset", "refused"])
+@pytest.mark.parametrize("failure", ["500", "503", "reset", "refused", "timeout"])
 def test_stale_if_error(stand: Stand, failure: str) -> None:
     old = answer(b"old", b"Cache-Control: max-age=10, stale-if-error=60", b"Age: 20")
     broken = {
@@ -353,6 +353,7 @@ def test_stale_if_error(stand: Stand, failure: str) -> None:
         "503": [answer(b"broken", status=b"503 Oops")],
         "reset": [Reset()],
         "refused": [],
+        "timeout": [Stall()],
     }[failure]
     with stand.node([old], default=broken or [answer()]) as node, stand.client() as client:
         client.get(f"/sie/{failure}")
@@ -403,6 +404,24 @@ def test_many_clients_make_one_request(stand: Stand) -> None:
             )
         assert sizes
         assert all(rest.endswith(body) for rest in rests)
+        for client in clients:
+            client.close()
+    assert len(node.requests) == 1
+
+
+def test_a_thousand_clients_make_one_request(stand: Stand) -> None:
+    """Through both workers: whoever comes second waits for the first, wherever that one is."""
+    body = bytes(range(256)) * 80
+    with stand.node() as node:
+        gate = node.gate()
+        node.then(gate, answer(body, FRESH))
+        clients = [stand.client() for _ in range(1000)]
+        for client in clients:
+            client.send(b"GET /thousand HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        stand.edge.wait_status(lambda s: s["tiers"][0]["in_flight"] == len(clients))
+        assert all(worker["connections"] for worker in stand.edge.status()["workers"])
+        gate.open()
+        assert all(client.read_response().body == body for client in clients)
         for client in clients:
             client.close()
     assert len(node.requests) == 1
