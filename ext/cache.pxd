@@ -16,13 +16,12 @@ cdef class Cache:
     cdef readonly str node         # this machine's name in the site
     cdef Platform platform
     cdef uint64_t max_object_bytes
-    cdef bint fastly               # the policy: HEAD is fetched as GET, encodings are normalised,
-                                   # a 500 or 503 is asked for once more
+    cdef bint fastly               # policy: HEAD is fetched as GET, a 500 or 503 asked for again
     cdef object purger             # (host, path, fields) -> a whole answer
     cdef frozenset codings         # encoding.Coding that edge applies; empty: none
     cdef frozenset types           # media types of answers that are compressed
     cdef frozenset extensions      # and the extensions of paths
-    cdef int64_t squeeze_bytes_min # shortest body that is compressed
+    cdef int64_t squeeze_bytes_min  # shortest body that is compressed
 
     cdef int choose_coding(self, const Head *request, const Head *response, int wanted,
                            bint *varies) except -1

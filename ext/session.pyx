@@ -45,16 +45,19 @@ from ext.client cimport (
     MISS, PASS, RELAY, TUNNEL, WAIT, WAITING, WAIT_CONNECT, WAIT_FILL, WAIT_SLOT)
 from ext.deliver cimport MARK_HIT, MARK_MISS, Delivery, write_marks
 from ext.encoding cimport normal_encoding
+from ext.fields cimport has_field
 from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, SAY_CLOSE, SAY_KEEP_ALIVE, SAY_NOTHING,
-    SAY_UPGRADE, Ask, Recipe, Text, build_response, count_visits, response_room)
+    SAY_UPGRADE, Ask, Recipe, Text, build_response, count_visits,
+    refused_behind, response_room)
 from ext.freshness cimport (
     DISCONNECTED, FRESH, GATEWAY_TIMEOUT, MISS as REUSE_MISS, O_NO_CACHE, PASS as REUSE_PASS,
     REVALIDATE, STALE_WHILE_REVALIDATE, decide_invalidation, decide_reuse)
+from ext.headers cimport HeaderId
 from ext.http1 cimport (
     BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE, H_CHUNKED, H_CLOSE, H_KEEP_ALIVE, H_UPGRADE, Field,
     Head, HeadLimits, M_CONNECT, M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_OTHER, M_PUT, M_TRACE,
-    parse_request_head, parse_response_head)
+    parse_response_head)
 from ext.limits cimport HEAD_GROWTH_BYTES
 from ext.limits import REFUSED_STATUS
 from ext.platform import EXCESS_ANSWERS
@@ -491,7 +494,10 @@ cdef int look_for_fetch(Session s, Asked *asked, const Found *found) except -1:
         s.is_stale = False
         return HIT
     if not busy:
-        if s.method == M_HEAD and not s.entry.cache.fastly:
+        # If-Match and If-Unmodified-Since are the origin's to judge (RFC 9110 §13.1.1, §13.1.4).
+        if (s.method == M_HEAD and not s.entry.cache.fastly
+                or has_field(&s.site.request, <int>HeaderId.IF_MATCH)
+                or has_field(&s.site.request, <int>HeaderId.IF_UNMODIFIED_SINCE)):
             return PASS
         begun = s.store.begin(asked, found, <int64_t>(s.wall_us // 1000), &busy)
     if begun == BEGUN_JOIN:
@@ -571,17 +577,17 @@ cdef bytes marked(Session s, bytes answer):
 cdef bint fits(Session s, Tier tier) except -1:
     """Would a tier behind the entry accept the request as it gets it? Its limits may be narrower.
     Fused it parses nothing, so only a head that could be too long for it is looked at again."""
-    cdef int rc
+    cdef int refused
     cdef const HeadLimits *limits = &tier.request_limits
     if tier is s.entry.tier or (
             s.block.size <= min(limits.header_bytes, limits.request_line_bytes)
             and s.field_count + OWN_FIELDS_MAX <= limits.header_count):
         return True
-    rc = parse_request_head(s.block.data, s.block.size, &tier.request_limits, &s.site.stored_head)
-    if rc < 0:
+    refused = refused_behind(s.block.data, s.block.size, limits)
+    if refused:
         tier.cells[TC_REQUEST_ERRORS] += 1
-        s.fail_with(REFUSED_STATUS[-rc], tier)
-    return rc >= 0
+        s.fail_with(REFUSED_STATUS[refused], tier)
+    return not refused
 
 
 cdef int choose(Session s, Tier tier, int row) except -1:

@@ -221,6 +221,16 @@ def test_conditions_are_answered_from_the_cache(stand: Stand) -> None:
     assert value(same, b"content-length") is None
 
 
+@pytest.mark.parametrize("name", [b'If-Match: "a"', b"If-Unmodified-Since: x"])
+def test_preconditions_are_the_origins(stand: Stand, name: bytes) -> None:
+    with (
+        stand.node(default=[answer(b"no", status=b"412 Precondition Failed")]) as node,
+        stand.client() as client,
+    ):
+        assert client.get("/precondition", name).status == 412
+    assert node.requests[0].values(name.split(b":")[0]) == [name.split(b": ")[1]]
+
+
 @pytest.mark.parametrize(
     ("range_", "status", "body", "content_range"),
     [
