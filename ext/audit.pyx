@@ -10,8 +10,8 @@ from libc.stdlib cimport calloc, free
 
 from ext.extents cimport is_free
 from ext.objects cimport (
-    EXTENTS_INLINE, Extent, Object, Shard, Table, entries_of, handle_of, is_leased, meta_of,
-    next_start, object_at, table_at)
+    EXTENTS_INLINE, IN_NONE, Extent, Object, Shard, Table, entries_of, handle_of, is_leased,
+    meta_of, next_start, object_at, table_at)
 from ext.shard cimport enter, leave
 
 cdef struct Sum:
@@ -21,6 +21,7 @@ cdef struct Sum:
     uint64_t orphaned              # of others that nobody leases: a sweep frees them
     uint64_t lost                  # neither free nor of an object
     uint64_t twice                 # more than one of these
+    uint64_t queued                # of objects in a queue, less what the queues say
 
 
 cdef uint64_t mark(const Shard *s, uint8_t *marks, uint32_t handle, uint32_t units,
@@ -62,6 +63,8 @@ cdef void audit_shard(Shard *s, uint8_t *marks, Sum *sum) noexcept nogil:
     while handle:
         o = object_at(s.base, handle)
         units = mark_object(s, marks, o, sum)
+        if o.queue != IN_NONE:
+            sum.queued += units
         if o.indexed:
             sum.live += units
         elif is_leased(o):
@@ -69,6 +72,7 @@ cdef void audit_shard(Shard *s, uint8_t *marks, Sum *sum) noexcept nogil:
         else:
             sum.orphaned += units
         handle = next_start(s, handle + 1)
+    sum.queued -= s.head.small.units + s.head.main.units
     for i in range(s.units):
         if is_free(&s.extents, i):
             sum.free += 1
@@ -78,12 +82,12 @@ cdef void audit_shard(Shard *s, uint8_t *marks, Sum *sum) noexcept nogil:
 
 
 cdef dict audit_region(Region *r):
-    """Units of memory by who has them; `lost` and `twice` are 0 in a store that is right."""
+    """Units of memory by who has them; lost, twice and queued are 0 in a store that is right."""
     cdef Sum sum
     cdef uint64_t units = 0
     cdef uint32_t i
     cdef uint8_t *marks
-    sum = Sum(0, 0, 0, 0, 0, 0)
+    sum = Sum(0, 0, 0, 0, 0, 0, 0)
     for i in range(r.shards):
         units += r.shard[i].units
         marks = <uint8_t *>calloc(1, r.shard[i].units)

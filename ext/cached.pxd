@@ -8,6 +8,9 @@ from ext.relay cimport Relay
 from ext.site cimport Block
 from ext.store cimport Asked, Handle, Seen, Store, StoredHead
 
+cdef enum:
+    WEAKENED = 128                 # with a Coding: the stored ETag has a W/ of ours in front
+
 cdef class Cached(Relay):
     cdef Store store               # None where the chain has no cdn
     cdef uint64_t key_hash[2]
@@ -20,6 +23,7 @@ cdef class Cached(Relay):
     cdef bint background           # and there never was one
     cdef bint alone                # neither waits for others nor makes them wait
     cdef bint as_get               # a HEAD that is fetched as GET
+    cdef bint asks_prior           # the server was asked whether `prior` is still good
     cdef bint following            # in site.followers
     cdef bint is_stale             # what is found is served stale
     cdef bint is_whole             # the whole body is sent, no part of it

@@ -127,17 +127,23 @@ cdef class Cached(Relay):
         self.as_get = self.method == M_HEAD
         self.sent_method = M_GET
         ask.as_get = self.as_get
-        ask.encoding = self.encoding if self.entry.cache.fastly else ENCODING_KEPT
+        ask.encoding = ENCODING_KEPT           # not by a conditional: its type would be unsigned
+        if self.entry.cache.fastly:
+            ask.encoding = self.encoding
         if self.prior:
             self.read_prior(&stored)
             f = field_of(old, <int>HeaderId.ETAG)
             if f != NULL:
                 ask.etag = old.base + f.value
                 ask.etag_size = f.value_size
+                if stored.coding & WEAKENED:   # the origin is asked about its own
+                    ask.etag += 2
+                    ask.etag_size -= 2
             f = field_of(old, <int>HeaderId.LAST_MODIFIED)
             if f != NULL:
                 ask.last_modified = old.base + f.value
                 ask.last_modified_size = f.value_size
+        self.asks_prior = ask.etag != NULL or ask.last_modified != NULL
         self.requested_ms = <int64_t>(wall_us() // 1000)
         return self.write_request(&ask)
 

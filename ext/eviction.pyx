@@ -118,7 +118,10 @@ cdef inline uint32_t ghost_age(const Shard *s, uint32_t ghost) noexcept nogil:
 cdef bint was_ghost(Shard *s, Object *o) noexcept nogil:
     """Was it evicted not long ago? Its ghost goes."""
     cdef uint32_t fingerprint, i
-    cdef uint32_t *bucket = ghosts_like(s, o, &fingerprint)
+    cdef uint32_t *bucket
+    if s.head.ghost_clock == 0:                # nothing was: leave their memory untouched
+        return False
+    bucket = ghosts_like(s, o, &fingerprint)
     for i in range(GHOSTS_PER_BUCKET):
         if bucket[i] >> 16 == fingerprint:
             fingerprint = bucket[i]

@@ -5,11 +5,21 @@ is told so (EOWNERDEAD) and mends what the lock guards; dying at that leaves the
 one after. What the locks of the store guard takes less than a microsecond, a sleep and a wake-up
 ten, so a taker first looks again for about as long as a holder takes.
 
+Two things that these mutexes do not do. A wake-up is lost when a process dies between letting go
+and waking, and another one has taken the lock meanwhile; so nobody sleeps for long without looking.
+And they are not fair: who takes one again at once, as the sweep does, keeps sleepers out; so it
+lets those through who wait.
+
 Called by: shard, purgelog, region.
 """
-from libc.errno cimport EBUSY
+from libc.errno cimport EBUSY, ETIMEDOUT
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport abort
 from libc.string cimport memset
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+
+from ext.atomics cimport edge_add32, edge_load32, edge_store32
+from ext.timers cimport now_us
 
 cdef extern from "<errno.h>" nogil:
     enum:
@@ -26,7 +36,7 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutexattr_setpshared(pthread_mutexattr_t *attr, int shared)
     int pthread_mutexattr_setrobust(pthread_mutexattr_t *attr, int robust)
     int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attr)
-    int pthread_mutex_lock(pthread_mutex_t *mutex)
+    int pthread_mutex_timedlock(pthread_mutex_t *mutex, const timespec *until)
     int pthread_mutex_trylock(pthread_mutex_t *mutex)
     int pthread_mutex_unlock(pthread_mutex_t *mutex)
     int pthread_mutex_consistent(pthread_mutex_t *mutex)
@@ -42,7 +52,9 @@ cdef extern from *:
     void edge_pause() noexcept nogil
 
 cdef enum:
-    LOOKS_MAX = 64                 # before it sleeps: 2 to 3 us, what a holder takes at most
+    LOOKS_MAX = 128                # before it sleeps: 5 us, what a holder takes at most
+    SLEEP_NS_MAX = 20000000        # without looking: 20 ms, since wake-ups can be lost
+    YIELD_US_MAX = 100             # for a sleeper to wake up and take the lock
 
 
 cdef int lock_make(Lock *lock) noexcept nogil:
@@ -72,13 +84,24 @@ cdef int outcome(int error) noexcept nogil:
 
 cdef int lock_take(Lock *lock) noexcept nogil:
     """LOCKED or OWNER_DIED."""
+    cdef timespec until
     cdef int _i, error
     for _i in range(LOOKS_MAX):
         error = pthread_mutex_trylock(&lock.mutex)
         if error != EBUSY:
             return outcome(error)
         edge_pause()
-    return outcome(pthread_mutex_lock(&lock.mutex))
+    edge_add32(&lock.waiters, 1)
+    error = ETIMEDOUT
+    while error == ETIMEDOUT:
+        clock_gettime(CLOCK_REALTIME, &until)
+        until.tv_nsec += SLEEP_NS_MAX
+        if until.tv_nsec >= 1000000000:
+            until.tv_nsec -= 1000000000
+            until.tv_sec += 1
+        error = pthread_mutex_timedlock(&lock.mutex, &until)
+    edge_add32(&lock.waiters, <uint32_t>-1)
+    return outcome(error)
 
 
 cdef int lock_try(Lock *lock) noexcept nogil:
@@ -94,3 +117,16 @@ cdef void lock_mended(Lock *lock) noexcept nogil:
 
 cdef void lock_drop(Lock *lock) noexcept nogil:
     pthread_mutex_unlock(&lock.mutex)
+
+
+cdef void lock_yield(Lock *lock) noexcept nogil:
+    """Between letting go and taking again: let those through who sleep for it."""
+    cdef uint64_t until_us
+    if edge_load32(&lock.waiters) == 0:
+        return
+    until_us = now_us() + YIELD_US_MAX
+    while edge_load32(&lock.waiters):
+        if now_us() >= until_us:
+            edge_store32(&lock.waiters, 0)     # counted by one that has died
+            return
+        edge_pause()

@@ -17,8 +17,6 @@ cdef struct SweepHead:             # shared
     uint64_t floor                 # the oldest epoch of a fill that this round has met
     uint32_t shard                 # where this round is
     uint32_t handle                # the next one to look at; 0: no round is under way
-    uint32_t wanted                # grows when a process has died
-    uint32_t done                  # `wanted` when the last round began
 
 cdef struct RegionHead:            # shared
     uint64_t magic

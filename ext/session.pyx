@@ -51,8 +51,9 @@ from ext.forward cimport (
     SAY_UPGRADE, Ask, Recipe, Text, build_response, count_visits,
     refused_behind, response_room)
 from ext.freshness cimport (
-    DISCONNECTED, FRESH, GATEWAY_TIMEOUT, MISS as REUSE_MISS, O_NO_CACHE, PASS as REUSE_PASS,
-    REVALIDATE, STALE_WHILE_REVALIDATE, decide_invalidation, decide_reuse)
+    DISCONNECTED, FRESH, GATEWAY_TIMEOUT, MISS as REUSE_MISS, O_NO_CACHE, O_SOFT_PURGED,
+    PASS as REUSE_PASS, REVALIDATE, STALE, STALE_WHILE_REVALIDATE, decide_invalidation,
+    decide_reuse)
 from ext.headers cimport HeaderId
 from ext.http1 cimport (
     BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE, H_CHUNKED, H_CLOSE, H_KEEP_ALIVE, H_UPGRADE, Field,
@@ -349,7 +350,7 @@ cdef int step_answer(Session s) except -1:
         return DELIVER
     s.wall_us = wall_us()
     s.recall()
-    if h.status == 304 and s.prior:
+    if h.status == 304 and s.prior and s.asks_prior:
         return validated(s)
     if h.status >= 500 and may_serve_prior(s, h.status):
         return serve_stale(s)
@@ -490,6 +491,9 @@ cdef int look_for_fetch(Session s, Asked *asked, const Found *found) except -1:
     cdef Handle busy = found.busy
     cdef int begun = BEGUN_JOIN
     if busy and found.busy_state == FILLING:
+        if not may_follow(s, busy):
+            s.store.release(busy)
+            return PASS
         s.object = busy
         s.is_stale = False
         return HIT
@@ -515,10 +519,26 @@ cdef int look_for_fetch(Session s, Asked *asked, const Found *found) except -1:
     return AGAIN
 
 
+cdef bint may_follow(Session s, Handle busy) noexcept:
+    """May a request read along with a fetch whose head is there? What arrives slowly may be stale,
+    purged softly or to be validated each time before it is whole."""
+    cdef Found found
+    cdef int reuse
+    memset(&found, 0, sizeof(Found))
+    found.object = busy
+    s.store.read_freshness(busy, &found.freshness)
+    reuse = decide_reuse(&found.freshness, &s.site.request, &s.entry.cache.rules,
+                         <int64_t>(s.wall_us // 1000))
+    if s.joined:
+        reuse = reuse_joined(s, &found, reuse)
+    return reuse == FRESH or reuse == STALE or reuse == STALE_WHILE_REVALIDATE
+
+
 cdef int reuse_joined(Session s, const Found *found, int reuse) noexcept:
     """A request that has waited takes the answer that it has waited for, whatever its age (RFC 9111
-    §4: one answer for several requests), but not one that asks to be validated each time."""
-    if found.object == s.joined and not found.freshness.flags & O_NO_CACHE:
+    §4: one answer for several requests), but not one that asks to be validated each time, nor one
+    that was purged softly meanwhile: maybe before this request came."""
+    if found.object == s.joined and not found.freshness.flags & (O_NO_CACHE | O_SOFT_PURGED):
         return FRESH if reuse != REUSE_PASS else reuse
     return reuse
 

@@ -20,7 +20,7 @@ from ext.eviction cimport (
 from ext.extents cimport (
     NO_RUN, UNIT_BYTES, extents_bytes, extents_make, extents_place, extents_reset, take_run)
 from ext.freshness cimport O_PASS, make_stale
-from ext.locks cimport lock_drop, lock_make, lock_mended, lock_take, OWNER_DIED
+from ext.locks cimport OWNER_DIED, lock_drop, lock_make, lock_mended, lock_take, lock_yield
 from ext.objects cimport (
     BUSY, FAILED, FILLING, IN_NONE, Meta, ShardHead, WHOLE, clear_start, free_object, handle_of,
     is_fill, is_leased, keep_object, key_of, keys_of, meta_of, next_start, object_at, object_units,
@@ -104,6 +104,12 @@ cdef bint enter(Shard *s) noexcept nogil:
 
 cdef void leave(Shard *s) noexcept nogil:
     lock_drop(&s.head.lock)
+
+
+cdef void give_way(Shard *s) noexcept nogil:
+    """Leave, to enter again soon."""
+    lock_drop(&s.head.lock)
+    lock_yield(&s.head.lock)
 
 
 cdef void wake(const Shard *s, Object *o) noexcept nogil:
@@ -254,8 +260,8 @@ cdef void drop_lease(Shard *s, Object *o, int row) noexcept nogil:
 
 cdef uint32_t make_room(Shard *s, uint32_t want, uint32_t least, uint32_t *got,
                         uint32_t *idle) noexcept nogil:
-    """Take a run of `least` to `want` units and evict for it. NO_RUN: leave the lock, enter it and
-    call again, so that others get their turn; unless `idle`, 0 at first, is ALL_IN_USE now."""
+    """Take a run of `least` to `want` units and evict for it. NO_RUN: give way, enter, and call
+    again, so that others get their turn; unless `idle`, 0 at first, is ALL_IN_USE now."""
     cdef Object *victim = NULL
     cdef uint32_t run = take_run(&s.extents, want, least, got)
     cdef int _i, step

@@ -2,6 +2,8 @@ class Store:
     fd: int
     wake_fd: int
     row: int
+    @property
+    def size_bytes(self) -> int: ...
     @staticmethod
     def create(size_bytes: int, wake_fd: int = -1) -> Store: ...
     @staticmethod

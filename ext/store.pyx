@@ -39,8 +39,8 @@ from ext.region cimport (
     is_row_used, region_attach, region_create, region_detach, region_stats, region_use_row,
     shard_for, shard_of)
 from ext.shard cimport (
-    ALL_IN_USE, drop, drop_lease, enter, is_valid, leave, link, make_room, newest_of, next_of,
-    set_state, unlink, wake)
+    ALL_IN_USE, drop, drop_lease, enter, give_way, is_valid, leave, link, make_room, newest_of,
+    next_of, set_state, unlink, wake)
 from ext.siphash cimport siphash128
 from ext.surrogate cimport SURROGATE_KEYS_MAX, surrogate_hash, surrogate_hashes
 from ext.sweep cimport sweep_for_room, sweep_row, sweep_some
@@ -88,6 +88,10 @@ cdef class Store:
     def create(uint64_t size_bytes, int wake_fd=-1):
         """Make a new one; its descriptor is inheritable and owned by the caller."""
         return Store(region_create(size_bytes), wake_fd)
+
+    @property
+    def size_bytes(self) -> int:
+        return self.region.head.size_bytes
 
     @staticmethod
     def attach(int fd, int wake_fd=-1, int row=-1):
@@ -313,7 +317,7 @@ cdef class Store:
                 self.make_fill(s, out[0], got, asked, variant_size)
                 leave(s)
                 return LEAD
-            leave(s)
+            give_way(s)
             if idle == ALL_IN_USE and not picky:
                 return NO_ROOM
             if idle == ALL_IN_USE:
@@ -407,7 +411,7 @@ cdef class Store:
                 return STORE_PURGED
             if self.store_meta(s, o, answer, key_count, &idle) != NO_RUN:
                 break
-            leave(s)
+            give_way(s)
             if idle == ALL_IN_USE:
                 return STORE_FULL
         o.freshness = answer.freshness
@@ -425,8 +429,8 @@ cdef class Store:
         return STORE_OK
 
     cdef int append(self, Handle fill, const char *p, uint32_t n) noexcept:
-        """All of it or, when the result is not STORE_OK, nothing. STORE_SHORT: more than `open` said.
-        STORE_FULL: abandon it."""
+        """All of it or, when the result is not STORE_OK, nothing. STORE_SHORT: more than `open`
+        said. STORE_FULL: abandon it."""
         cdef Shard *s = shard_of(&self.region, fill)
         cdef Object *o = object_at(s.base, fill)
         cdef uint64_t filled = o.filled, size
@@ -474,7 +478,7 @@ cdef class Store:
                     add_extent(s, o, s.first + run, got)
                 leave(s)
                 return STORE_OK
-            leave(s)
+            give_way(s)
             if idle == ALL_IN_USE:
                 if least == 2:
                     return STORE_FULL
@@ -578,7 +582,7 @@ cdef class Store:
             if run != NO_RUN:
                 replace_head(s, o, run, units, head, head_size, visible_size)
                 break
-            leave(s)
+            give_way(s)
         if result == STORE_OK:
             renew(s, o, f, freshness, now_ms)
         drop(s, f)

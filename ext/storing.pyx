@@ -25,6 +25,7 @@ from ext.deliver cimport (
     FORM_NOT_MODIFIED, FORM_PART, FORM_PARTS, FORM_UNSATISFIABLE, FORM_WHOLE, MARK_HIT, MARK_MISS,
     Delivery, build_delivery, build_merged, build_stored, delivery_room, merged_room, part_head,
     stored_room)
+from ext.cached cimport WEAKENED
 from ext.encoding cimport CODING_NONE
 from ext.facts cimport field_of
 from ext.fill cimport Fill
@@ -111,12 +112,19 @@ cdef int store_answer(Cached s) except -1:
     answer.freshness = storing.freshness
     answer.length = stored_length(h) if coding == CODING_NONE else -1
     answer.coding = <uint8_t>coding
+    if coding != CODING_NONE and has_strong_etag(h):
+        answer.coding |= WEAKENED
     answer.vary_encoding = varies
     answer.status = h.status
     if s.store.open(s.fill, &asked, &answer, now_ms) != STORE_OK:
         give_up_fill(s, ALONE, 0)
         return unshared(s)
     return start_fill(s, coding)
+
+
+cdef bint has_strong_etag(const Head *h) noexcept:
+    cdef const Field *f = field_of(h, <int>HeaderId.ETAG)
+    return f != NULL and not (f.value_size > 2 and h.base[f.value] == b'W')
 
 
 cdef int64_t stored_length(const Head *h) noexcept:

@@ -13,19 +13,20 @@ has it in hand. One process sweeps at a time. Called by: store.
 """
 from libc.stdint cimport uint32_t
 
-from ext.atomics cimport edge_add32, edge_load32, edge_store32
+from ext.atomics cimport edge_load32, edge_store32
 from ext.limits cimport LEASES_MAX
 from ext.leases cimport LeaseRow
-from ext.locks cimport NOT_LOCKED, OWNER_DIED, lock_drop, lock_mended, lock_take, lock_try
+from ext.locks cimport (
+    NOT_LOCKED, OWNER_DIED, lock_drop, lock_mended, lock_take, lock_try)
 from ext.objects cimport (
     BUSY, Object, Shard, free_object, is_fill, is_leased, is_start, next_start, object_at, state_of)
 from ext.purgelog cimport purge_epoch, trim_purges
 from ext.region cimport SweepHead, shard_of
-from ext.shard cimport drop, drop_lease, enter, fail, is_valid, leave
+from ext.shard cimport drop, drop_lease, enter, fail, give_way, is_valid, leave
 from ext.timers cimport now_us
 
 cdef enum:
-    SLICE_OBJECTS = 64             # objects under one lock: 5 to 20 us
+    SLICE_OBJECTS = 32             # objects under one lock: about 10 us
 
 
 cdef void look(Shard *s, Object *o, SweepHead *w, uint64_t epoch, bint forced) noexcept nogil:
@@ -58,7 +59,7 @@ cdef void sweep_slice(Region *r, bint forced) noexcept nogil:
             break
         look(s, object_at(s.base, handle), w, epoch, forced)
         handle += 1
-    leave(s)
+    give_way(s)
     if handle == 0:                        # the next shard, or the end of the round
         w.shard += 1
         handle = r.shard[w.shard].first if w.shard < r.shards else 0
@@ -67,7 +68,6 @@ cdef void sweep_slice(Region *r, bint forced) noexcept nogil:
 
 cdef void begin_round(Region *r) noexcept nogil:
     cdef SweepHead *w = &r.head.sweep
-    w.done = edge_load32(&w.wanted)
     w.target = w.floor = purge_epoch(&r.log)
     w.shard = 0
     w.handle = r.shard[0].first
@@ -87,7 +87,7 @@ cdef void end_round(Region *r) noexcept nogil:
 
 cdef bint has_work(Region *r) noexcept nogil:
     cdef SweepHead *w = &r.head.sweep
-    return w.handle != 0 or w.swept < purge_epoch(&r.log) or w.done != edge_load32(&w.wanted)
+    return w.handle != 0 or w.swept < purge_epoch(&r.log)
 
 
 cdef bint sweep_some(Region *r, uint64_t budget_us) noexcept nogil:
@@ -100,7 +100,6 @@ cdef bint sweep_some(Region *r, uint64_t budget_us) noexcept nogil:
         return False                       # another process is at it
     if locked == OWNER_DIED:
         w.handle = 0                       # the round begins anew
-        w.done -= 1
         lock_mended(&w.lock)
     more = has_work(r)
     if more and w.handle == 0:
@@ -156,4 +155,3 @@ cdef void sweep_row(Region *r, int row) noexcept nogil:
             clear_lease(r, handle, row)
             edge_store32(&leases.handles[i], 0)
     leases.used = 0
-    edge_add32(&r.head.sweep.wanted, 1)

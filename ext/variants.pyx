@@ -13,7 +13,7 @@ Called by: store. Pure byte functions that touch no Python.
 from libc.string cimport memcmp
 
 from ext.facts cimport VaryName, vary_names
-from ext.headers cimport HeaderId
+from ext.headers cimport HOP_BY_HOP, HeaderId
 from ext.http1 cimport (Field, HeadLimits, M_GET, parse_request_head, parse_response_head)
 from ext.limits cimport FIELDS_MAX, VARY_NAMES_MAX
 
@@ -58,7 +58,7 @@ cdef int compare(const Name *a, const Name *b) noexcept nogil:
 
 cdef inline bint is_name(const Name *name, const char *lower_case, uint32_t size) noexcept nogil:
     cdef Name other = Name(lower_case, size)
-    return compare(name, &other) == 0
+    return name.size == size and compare(name, &other) == 0
 
 
 cdef bint ignores_case(const Name *name) noexcept nogil:
@@ -106,7 +106,8 @@ cdef void put_field(Writer *w, const Selecting *r, const Name *name) noexcept no
         return
     for i in range(r.head.count):
         f = &r.head.fields[i]
-        if f.name_size != name.size:
+        # What Connection names the origin does not get, so it cannot have selected the answer.
+        if f.name_size != name.size or f.flags & HOP_BY_HOP:
             continue
         other = Name(r.head.base + f.name, f.name_size)
         if compare(&other, name) == 0:

@@ -13,6 +13,8 @@ import sys
 
 from edge.job import NO_FD, Job, announce_ready, end_with_parent, read_job
 
+TURNS_OF_AN_ACCEPT = 10  # of the loop, from accept to the first line of the handler
+
 
 async def serve(job: Job) -> None:
     """Answers until SIGTERM, then until the last client has gone."""
@@ -43,6 +45,12 @@ async def serve(job: Job) -> None:
     if job.settings.get("lives_shortly") and job.row is not None:
         os.kill(os.getpid(), signal.SIGKILL)
     await stop.wait()
+    # asyncio 3.11 drops a connection whose acceptance is under way when its server closes.
+    for server in servers:
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+    for _ in range(TURNS_OF_AN_ACCEPT):
+        await asyncio.sleep(0)
     for server in servers:
         server.close()
     if clients:

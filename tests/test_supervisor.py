@@ -1,5 +1,6 @@
 """The supervisor with real processes and sockets; the workers are stand-ins (standin_worker.py)."""
 
+import contextlib
 import json
 import os
 import queue
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.wire
@@ -99,8 +101,15 @@ class Run:
         write_orders(self.orders_file, workers, ports, **settings)
 
     def end(self) -> None:
+        """Ends it and what it has started; a test that failed may have left clients connected."""
+        children = []
+        if self.process.poll() is None:
+            children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         self.process.wait(WAIT_S_MAX)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         self._reader.join(WAIT_S_MAX)
         assert self.process.stderr is not None
         self.process.stderr.close()

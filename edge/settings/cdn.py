@@ -122,10 +122,10 @@ class Compression(Section):
         int,
         Size(0, 2**30),
         Field(
-            description="Shortest body that is compressed, where its length is known. 0, as at"
-            " Fastly: every one."
+            description="Shortest body that is compressed, where its length is known. Below 150B"
+            " most become longer. 0, as at Fastly: every one."
         ),
-    ] = 0
+    ] = 150
     content_types: Annotated[
         list[Annotated[str, _MEDIA_TYPE]],
         Field(description="Media types that are compressed, besides `extensions`."),

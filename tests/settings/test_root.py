@@ -124,7 +124,7 @@ CDN = TIER | {
     "compression": {
         "enabled": None,
         "formats": ["br", "gzip"],
-        "min_size_bytes": 0,
+        "min_size_bytes": 150,
         "content_types": [
             "text/html",
             "application/x-javascript",

@@ -107,3 +107,4 @@ def test_304_of_a_compressed_answer(stand: Stand) -> None:
         for _ in range(3):
             assert opened(client.get("/304", b"Accept-Encoding: gzip")) == SMALL
     assert len(node.requests) == 2
+    assert node.requests[1].values(b"if-none-match") == [b'"v1"']
