@@ -24,7 +24,8 @@ ASAN = os.environ.get("EDGE_ASAN") == "1"
 
 WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-sign-compare"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
-COMPILE_ARGS = [*WARNINGS, "-g", *(["-O1", *SANITIZERS] if ASAN else ["-O3"])]
+# The variants are for finding faults: what compiles faster is tested sooner.
+COMPILE_ARGS = [*WARNINGS, "-g", "-O1" if ASAN or DEBUG else "-O3", *(SANITIZERS if ASAN else [])]
 LINK_ARGS = SANITIZERS if ASAN else []
 MACROS: list[tuple[str, str | None]] = [("EDGE_DEBUG", "1")] if DEBUG else []
 
