@@ -295,6 +295,19 @@ def test_a_body_that_turns_out_too_long(cache: Cache, worker: Worker, other: Wor
     assert cache.check()["free"] == cache.check()["units"]
 
 
+@pytest.mark.parametrize("size", [0, 1000, 300_000])
+def test_what_was_taken_can_be_the_whole(cache: Cache, worker: Worker, size: int) -> None:
+    """An append that failed half-way leaves nothing behind."""
+    fill = worker.lead(b"/a")
+    worker.open(fill, b"/a", length=-1)
+    assert worker.c.append(fill, b"x" * size) == "ok"
+    assert worker.c.append(fill, b"y" * 5_000_000) == "full"
+    assert worker.c.finish(fill) == "ok"
+    worker.c.release(fill)
+    assert worker.get(b"/a") == b"x" * size
+    assert cache.check()["live"] <= 8 + size // 128
+
+
 def test_there_is_no_room_while_everything_is_in_use(cache: Cache, worker: Worker) -> None:
     fills: list[int] = []
     while True:

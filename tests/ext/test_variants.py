@@ -41,6 +41,7 @@ def text(
         (b"Accept-Language", [b"Accept-Language: EN-us, De"], b"accept-language:en-us,de\n"),
         (b"Accept-Encoding", [b"Accept-Encoding: GZIP"], b"accept-encoding:gzip\n"),
         (b"Cookie", [b"Cookie: a=1; B=2"], b"cookie:a=1; B=2\n"),
+        (b"Foo", [b"Foo: 1", b"Connection: foo"], b"foo\n"),  # the origin does not get it
         (b"*", [], None),
         (b"Foo, *", [], None),
     ],

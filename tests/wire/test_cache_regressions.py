@@ -1,6 +1,7 @@
 """Defects of the cache that once were: each test holds one of them down, on the wire.
 
-Most were found by tests/fuzz/fuzz_cache.py or by reading as an attacker would. Each test has paths of its own.
+Most were found by tests/fuzz/fuzz_cache.py or by reading as an attacker would. Each test has paths
+of its own.
 """
 
 from __future__ import annotations
