@@ -15,6 +15,7 @@ cdef extern from *:
     #define edge_add64(p, v) __atomic_add_fetch((p), (v), __ATOMIC_ACQ_REL)
     #define edge_or64(p, v) __atomic_or_fetch((p), (v), __ATOMIC_SEQ_CST)
     #define edge_and64(p, v) __atomic_and_fetch((p), (v), __ATOMIC_SEQ_CST)
+    #define edge_swap32(p, was, v) __sync_bool_compare_and_swap((p), (was), (v))
     #define edge_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
     /* Orders what this process has done when it is killed; costs no instruction. */
     #define edge_in_order() __atomic_signal_fence(__ATOMIC_SEQ_CST)
@@ -27,6 +28,7 @@ cdef extern from *:
     void edge_store32(uint32_t *p, uint32_t v) noexcept nogil
     void edge_store64(uint64_t *p, uint64_t v) noexcept nogil
     uint32_t edge_add32(uint32_t *p, uint32_t v) noexcept nogil
+    bint edge_swap32(uint32_t *p, uint32_t was, uint32_t v) noexcept nogil
     uint64_t edge_add64(uint64_t *p, uint64_t v) noexcept nogil
     uint64_t edge_or64(uint64_t *p, uint64_t v) noexcept nogil
     uint64_t edge_and64(uint64_t *p, uint64_t v) noexcept nogil

@@ -12,7 +12,7 @@ cdef enum Locked:
 
 cdef struct Lock:                  # a cache line of its own
     pthread_mutex_t mutex
-    uint32_t waiters               # atomic: who sleeps for it, for lock_yield; a hint
+    uint32_t waiters               # atomic: who waits for it, for lock_yield; a hint
     uint32_t reserved[5]
 
 cdef int lock_make(Lock *lock) noexcept nogil
@@ -20,4 +20,5 @@ cdef int lock_take(Lock *lock) noexcept nogil
 cdef int lock_try(Lock *lock) noexcept nogil
 cdef void lock_mended(Lock *lock) noexcept nogil
 cdef void lock_drop(Lock *lock) noexcept nogil
-cdef void lock_yield(Lock *lock) noexcept nogil
+cdef bint lock_yield(Lock *lock) noexcept nogil
+cdef void lock_forget_waiters(Lock *lock) noexcept nogil

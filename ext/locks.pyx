@@ -10,15 +10,15 @@ and waking, and another one has taken the lock meanwhile; so nobody sleeps for l
 And they are not fair: who takes one again at once, as the sweep does, keeps sleepers out; so it
 lets those through who wait.
 
-Called by: shard, purgelog, region.
+Called by: shard, purgelog, sweep, region.
 """
 from libc.errno cimport EBUSY, ETIMEDOUT
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport abort
 from libc.string cimport memset
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+from posix.time cimport CLOCK_REALTIME, clock_gettime, nanosleep, timespec
 
-from ext.atomics cimport edge_add32, edge_load32, edge_store32
+from ext.atomics cimport edge_add32, edge_load32, edge_store32, edge_swap32
 from ext.timers cimport now_us
 
 cdef extern from "<errno.h>" nogil:
@@ -54,7 +54,9 @@ cdef extern from *:
 cdef enum:
     LOOKS_MAX = 128                # before it sleeps: 5 us, what a holder takes at most
     SLEEP_NS_MAX = 20000000        # without looking: 20 ms, since wake-ups can be lost
-    YIELD_US_MAX = 100             # for a sleeper to wake up and take the lock
+    YIELD_LOOKS_MAX = 256          # before the sweep sleeps: 10 us, for who is awake
+    YIELD_NS = 50000               # then it leaves the core, which the other one may need
+    YIELD_US_MAX = 500             # and goes on after that: who waits may have died
 
 
 cdef int lock_make(Lock *lock) noexcept nogil:
@@ -84,23 +86,30 @@ cdef int outcome(int error) noexcept nogil:
 
 cdef int lock_take(Lock *lock) noexcept nogil:
     """LOCKED or OWNER_DIED."""
+    cdef int error = pthread_mutex_trylock(&lock.mutex)
+    return outcome(error) if error != EBUSY else wait_for(lock)
+
+
+cdef int wait_for(Lock *lock) noexcept nogil:
+    """Somebody else has it: look again and again, then sleep."""
     cdef timespec until
-    cdef int _i, error
-    for _i in range(LOOKS_MAX):
-        error = pthread_mutex_trylock(&lock.mutex)
-        if error != EBUSY:
-            return outcome(error)
-        edge_pause()
+    cdef uint32_t waiters
+    cdef int i = 0, error = EBUSY
     edge_add32(&lock.waiters, 1)
-    error = ETIMEDOUT
-    while error == ETIMEDOUT:
+    while error == EBUSY and i < LOOKS_MAX:
+        edge_pause()
+        error = pthread_mutex_trylock(&lock.mutex)
+        i += 1
+    while error == EBUSY or error == ETIMEDOUT:
         clock_gettime(CLOCK_REALTIME, &until)
         until.tv_nsec += SLEEP_NS_MAX
         if until.tv_nsec >= 1000000000:
             until.tv_nsec -= 1000000000
             until.tv_sec += 1
         error = pthread_mutex_timedlock(&lock.mutex, &until)
-    edge_add32(&lock.waiters, <uint32_t>-1)
+    waiters = edge_load32(&lock.waiters)
+    while waiters and not edge_swap32(&lock.waiters, waiters, waiters - 1):
+        waiters = edge_load32(&lock.waiters)
     return outcome(error)
 
 
@@ -119,14 +128,25 @@ cdef void lock_drop(Lock *lock) noexcept nogil:
     pthread_mutex_unlock(&lock.mutex)
 
 
-cdef void lock_yield(Lock *lock) noexcept nogil:
-    """Between letting go and taking again: let those through who sleep for it."""
-    cdef uint64_t until_us
-    if edge_load32(&lock.waiters) == 0:
-        return
-    until_us = now_us() + YIELD_US_MAX
+cdef bint lock_yield(Lock *lock) noexcept nogil:
+    """Between letting go and taking again: let those through who wait for it. False: they have not
+    come, so better let it be for a while."""
+    cdef timespec pause = timespec(0, YIELD_NS)
+    cdef uint64_t until_us = 0
+    cdef int i = 0
     while edge_load32(&lock.waiters):
-        if now_us() >= until_us:
-            edge_store32(&lock.waiters, 0)     # counted by one that has died
-            return
-        edge_pause()
+        if i < YIELD_LOOKS_MAX:
+            edge_pause()
+            i += 1
+            continue
+        if until_us == 0:
+            until_us = now_us() + YIELD_US_MAX
+        elif now_us() >= until_us:
+            return False
+        nanosleep(&pause, NULL)
+    return True
+
+
+cdef void lock_forget_waiters(Lock *lock) noexcept nogil:
+    """One of them may have died. Who waits still is not counted for this once."""
+    edge_store32(&lock.waiters, 0)

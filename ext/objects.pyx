@@ -10,8 +10,7 @@ Each change is a few stores in an order that leaves the object right at any of t
 taken before it is linked, and unlinked before it is given back. What a process that was killed
 had taken and not linked comes back when its shard is emptied (shard.pyx).
 
-Called by: shard, index, eviction, region, store; under the shard's lock where nothing else is
-said.
+Called by: shard, eviction, sweep, audit, store; under the shard's lock where nothing else is said.
 """
 from ext.atomics cimport edge_in_order, edge_load64
 from ext.extents cimport NO_RUN, RUN_UNITS_MAX, give_run, take_run, take_run_at
@@ -221,19 +220,26 @@ cdef void fit_first_run(Shard *s, Object *o, uint64_t size) noexcept nogil:
 cdef void trim_object(Shard *s, Object *o) noexcept nogil:
     """Give back what a whole body has left over. `filled` and `body_at` are final."""
     cdef uint64_t inside = <uint64_t>o.units * UNIT_BYTES - o.body_at
-    cdef uint32_t needed, end, spare
+    cdef uint32_t needed = units_for(o.filled - inside) if o.filled > inside else 0
+    cdef uint32_t before, kept, spare, end
     cdef Extent *e
-    if o.extents_used == 0:
-        fit_first_run(s, o, o.body_at + o.filled)
-        return
-    needed = units_for(o.filled - inside)
-    e = extent_number(s, o, o.extents_used - 1)
-    end = e.end
-    if needed < end:
-        spare = e.start - s.first + needed - body_units_before(s, o)
-        e.end = needed
+    while o.extents_used:                  # more than one when an append found no room for all
+        e = extent_number(s, o, o.extents_used - 1)
+        end = e.end
+        if needed >= end:
+            return
+        before = body_units_before(s, o)
+        kept = needed - before if needed > before else 0
+        spare = e.start - s.first + kept
+        if kept:
+            e.end = needed
+        else:
+            o.extents_used -= 1
         edge_in_order()
-        give_run(&s.extents, spare, end - needed)
+        give_run(&s.extents, spare, end - before - kept)
+        if kept:
+            return
+    fit_first_run(s, o, o.body_at + o.filled)
 
 
 cdef uint32_t body_units_before(const Shard *s, Object *o) noexcept nogil:

@@ -11,7 +11,7 @@ picks a table; so who has passed through all shards' locks since the last change
 one.
 
 One lock for all who write. Each store leaves the log usable, so dying inside costs at most the
-purge that was not confirmed. Called by: region (purges, trims), index (looks up).
+purge that was not confirmed. Called by: store (purges), sweep (trims), shard (looks up).
 """
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset

@@ -12,7 +12,7 @@ cdef int shard_place(Shard *s, char *base, uint64_t at, uint64_t size, const Pur
 cdef int shard_make(Shard *s) noexcept nogil
 cdef bint enter(Shard *s) noexcept nogil
 cdef void leave(Shard *s) noexcept nogil
-cdef void give_way(Shard *s) noexcept nogil
+cdef bint give_way(Shard *s) noexcept nogil
 cdef void wake(const Shard *s, Object *o) noexcept nogil
 
 cdef uint32_t newest_of(const Shard *s, uint64_t hash, const char *key,

@@ -22,16 +22,10 @@ from ext.extents cimport (
 from ext.freshness cimport O_PASS, make_stale
 from ext.locks cimport OWNER_DIED, lock_drop, lock_make, lock_mended, lock_take, lock_yield
 from ext.objects cimport (
-    BUSY, FAILED, FILLING, IN_NONE, Meta, ShardHead, WHOLE, clear_start, free_object, handle_of,
-    is_fill, is_leased, keep_object, key_of, keys_of, meta_of, next_start, object_at, object_units,
-    state_of)
+    BUSY, FAILED, FILLING, IN_NONE, Meta, ShardHead, WHOLE, clear_start, fetch_ahead, free_object,
+    handle_of, is_fill, is_leased, keep_object, key_of, keys_of, meta_of, next_start, object_at,
+    object_units, state_of)
 from ext.purgelog cimport NOT_PURGED, PURGED_HARD, purged_since
-
-cdef extern from *:
-    """
-    #define edge_prefetch(p) __builtin_prefetch(p)
-    """
-    void edge_prefetch(const void *p) noexcept nogil
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *p, size_t size)
@@ -106,10 +100,10 @@ cdef void leave(Shard *s) noexcept nogil:
     lock_drop(&s.head.lock)
 
 
-cdef void give_way(Shard *s) noexcept nogil:
-    """Leave, to enter again soon."""
+cdef bint give_way(Shard *s) noexcept nogil:
+    """Leave, to enter again soon. False: better not soon."""
     lock_drop(&s.head.lock)
-    lock_yield(&s.head.lock)
+    return lock_yield(&s.head.lock)
 
 
 cdef void wake(const Shard *s, Object *o) noexcept nogil:
@@ -161,11 +155,7 @@ cdef uint32_t newest_of(const Shard *s, uint64_t hash, const char *key,
                         uint32_t key_size) noexcept nogil:
     """Handle of the newest object of a key, or 0."""
     cdef uint32_t handle = bucket_of(s, hash)[0]
-    # The struct, the key and what follows are in four lines; they come from memory at once.
-    edge_prefetch(object_at(s.base, handle))
-    edge_prefetch(<char *>object_at(s.base, handle) + 64)
-    edge_prefetch(<char *>object_at(s.base, handle) + 128)
-    edge_prefetch(<char *>object_at(s.base, handle) + 192)
+    fetch_ahead(s.base, handle)
     while handle and not has_key(object_at(s.base, handle), hash, key, key_size):
         handle = object_at(s.base, handle).next
     return handle

@@ -15,12 +15,14 @@ leaves the index and still goes to those who had joined.
 
 Called by: session, deliver (C surface); supervisor, control (Python face).
 """
+import os
+
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from ext.atomics cimport (
-    edge_add32, edge_and64, edge_fence, edge_load8, edge_load8_sc, edge_load32, edge_load64,
-    edge_or64, edge_store8, edge_store64)
+    edge_add32, edge_and64, edge_fence, edge_in_order, edge_load8, edge_load8_sc, edge_load32,
+    edge_load64, edge_or64, edge_store8, edge_store64)
 from ext.audit cimport audit_region
 from ext.eviction cimport enqueue, requeue
 from ext.extents cimport NO_RUN, RUN_UNITS_MAX, UNIT_BYTES, give_run, take_run_at
@@ -87,7 +89,12 @@ cdef class Store:
     @staticmethod
     def create(uint64_t size_bytes, int wake_fd=-1):
         """Make a new one; its descriptor is inheritable and owned by the caller."""
-        return Store(region_create(size_bytes), wake_fd)
+        cdef int fd = region_create(size_bytes)
+        try:
+            return Store(fd, wake_fd)
+        except MemoryError:
+            os.close(fd)
+            raise
 
     @property
     def size_bytes(self) -> int:
@@ -194,7 +201,8 @@ cdef class Store:
 
     cdef void share(self, Handle object) noexcept:
         """One lease more of what this process leases already."""
-        lease_note(&self.leases, object)
+        if lease_of(&self.leases, object) != NULL:
+            lease_note(&self.leases, object)
 
     cdef void count_hit(self, Handle object) noexcept:
         cdef Object *o = object_at(self.region.base, object)
@@ -376,7 +384,7 @@ cdef class Store:
         memcpy(keys_of(m), self.keys, key_count * sizeof(uint64_t))
         memcpy(variant_of(m), self.text, m.variant_size)
         memcpy(head_of(m), answer.head, answer.head_size)
-        edge_fence()
+        edge_in_order()
         if units:
             o.meta = s.first + run
         return 0
@@ -559,7 +567,8 @@ cdef class Store:
     cdef int refresh(self, Handle fill, Handle prior, const Freshness *freshness,
                      const char *head, uint32_t head_size, uint32_t visible_size,
                      int64_t now_ms) noexcept:
-        """A 304 has validated `prior`, which the caller leases. The fill has done its part."""
+        """A 304 has validated `prior`, an object of the same key that the caller leases. The fill
+        has done its part, whatever comes of it."""
         cdef Shard *s = shard_of(&self.region, fill)
         cdef Object *f = object_at(s.base, fill)
         cdef Object *o = object_at(s.base, prior)
@@ -720,7 +729,7 @@ cdef void replace_head(Shard *s, Object *o, uint32_t run, uint32_t units, const 
     m.visible_size = visible_size
     m.units = <uint16_t>units
     memcpy(head_of(m), head, head_size)
-    edge_fence()
+    edge_in_order()
     o.meta = s.first + run
     requeue(s, o, before)
     if old_run:

@@ -17,9 +17,10 @@ from ext.atomics cimport edge_load32, edge_store32
 from ext.limits cimport LEASES_MAX
 from ext.leases cimport LeaseRow
 from ext.locks cimport (
-    NOT_LOCKED, OWNER_DIED, lock_drop, lock_mended, lock_take, lock_try)
+    NOT_LOCKED, OWNER_DIED, lock_drop, lock_forget_waiters, lock_mended, lock_take, lock_try)
 from ext.objects cimport (
-    BUSY, Object, Shard, free_object, is_fill, is_leased, is_start, next_start, object_at, state_of)
+    BUSY, Object, Shard, fetch_ahead, free_object, is_fill, is_leased, is_start, next_start,
+    object_at, state_of)
 from ext.purgelog cimport purge_epoch, trim_purges
 from ext.region cimport SweepHead, shard_of
 from ext.shard cimport drop, drop_lease, enter, fail, give_way, is_valid, leave
@@ -46,24 +47,29 @@ cdef void look(Shard *s, Object *o, SweepHead *w, uint64_t epoch, bint forced) n
         drop(s, o)
 
 
-cdef void sweep_slice(Region *r, bint forced) noexcept nogil:
+cdef bint sweep_slice(Region *r, bint forced) noexcept nogil:
+    """False: others wait for the shard."""
     cdef SweepHead *w = &r.head.sweep
     cdef Shard *s = &r.shard[w.shard]
-    cdef uint32_t handle = w.handle, _i
+    cdef uint32_t handle, here, _i
     cdef uint64_t epoch
+    cdef bint way
     enter(s)
     epoch = purge_epoch(&r.log)
+    handle = next_start(s, w.handle)
     for _i in range(SLICE_OBJECTS):
-        handle = next_start(s, handle)
         if handle == 0:
             break
-        look(s, object_at(s.base, handle), w, epoch, forced)
-        handle += 1
-    give_way(s)
+        here = handle
+        handle = next_start(s, here + 1)
+        fetch_ahead(s.base, handle)
+        look(s, object_at(s.base, here), w, epoch, forced)
+    way = give_way(s)
     if handle == 0:                        # the next shard, or the end of the round
         w.shard += 1
         handle = r.shard[w.shard].first if w.shard < r.shards else 0
     w.handle = handle
+    return way
 
 
 cdef void begin_round(Region *r) noexcept nogil:
@@ -95,7 +101,7 @@ cdef bint sweep_some(Region *r, uint64_t budget_us) noexcept nogil:
     cdef SweepHead *w = &r.head.sweep
     cdef uint64_t end_us = now_us() + budget_us
     cdef int locked = lock_try(&w.lock)
-    cdef bint more
+    cdef bint more, is_free
     if locked == NOT_LOCKED:
         return False                       # another process is at it
     if locked == OWNER_DIED:
@@ -105,12 +111,12 @@ cdef bint sweep_some(Region *r, uint64_t budget_us) noexcept nogil:
     if more and w.handle == 0:
         begin_round(r)
     while more:
-        sweep_slice(r, False)
+        is_free = sweep_slice(r, False)
         if w.handle == 0:
             end_round(r)
             more = has_work(r)
             break
-        if now_us() >= end_us:
+        if not is_free or now_us() >= end_us:
             break
     lock_drop(&w.lock)
     return more
@@ -149,6 +155,8 @@ cdef void sweep_row(Region *r, int row) noexcept nogil:
     """Clear what a dead process has leased and fail what it was filling. May be repeated."""
     cdef LeaseRow *leases = &r.rows[row]
     cdef uint32_t i, handle
+    for i in range(r.shards):
+        lock_forget_waiters(&r.shard[i].head.lock)
     for i in range(LEASES_MAX):
         handle = edge_load32(&leases.handles[i])
         if handle:
