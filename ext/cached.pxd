@@ -59,5 +59,5 @@ cdef class Cached(Relay):
     cdef int end_trip(self) except -1
     cdef int feed_with(self, uint32_t head_size) except -1
     cdef int nothing_more(self) except -1
-    cdef int take_over(self) except -1
+    cdef int pump(self) except -1
     cdef int start_ghost(self, Cached other) except -1

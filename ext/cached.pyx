@@ -19,7 +19,7 @@ from ext.arena cimport TC_BYTES_OUT, TC_CLIENT_ABORTS
 from ext.body cimport FRAME_BYTES, Piece, add_part, frame_chunk
 from ext.cachekey cimport key_room, write_key
 from ext.client cimport (
-    AWAIT, JOIN, LINGER, LOG, MISS, RELAY, STREAM, WAITING, WAIT_CONNECT, WAIT_FILL, WAIT_SLOT)
+    AWAIT, JOIN, LINGER, LOG, MISS, STREAM, WAITING, WAIT_CONNECT, WAIT_FILL, WAIT_SLOT)
 from ext.encoding cimport CODING_BROTLI, CODING_GZIP
 from ext.facts cimport field_of
 from ext.forward cimport ENCODING_KEPT, FRAME_CHUNKED, Text, build_request, request_room
@@ -28,8 +28,9 @@ from ext.http1 cimport Field, Head, M_GET, M_HEAD, parse_request_head, parse_res
 from ext.relay cimport Relay
 from ext.site cimport Scratch, at_least
 from ext.store cimport ALONE, BUSY, FAILED, Seen, StoredHead
+from ext.stream cimport release
 from ext.timers cimport now_us, wall_us
-from ext.upstream cimport NodeConnection, TIER_CDN, Tier
+from ext.upstream cimport TIER_CDN, Tier
 
 cdef enum:
     FEED_BYTES = 131072            # handed to the kernel at once; what it does not take is held
@@ -108,9 +109,9 @@ cdef class Cached(Relay):
         """The head of `prior`, parsed into site.stored_head."""
         cdef Scratch *scratch = &self.site.stored
         cdef int room = self.store.copy_head(self.prior, scratch.data, scratch.room, stored)
-        if room:
-            self.store.copy_head(self.prior, at_least(scratch, <uint32_t>room), <uint32_t>room,
-                                 stored)
+        while room:                            # a 304 may make it longer meanwhile
+            room = self.store.copy_head(self.prior, at_least(scratch, <uint32_t>room),
+                                        <uint32_t>room, stored)
         return parse_response_head(stored.head, stored.head_size, &self.site.answer_limits, M_GET,
                                    &self.site.stored_head)
 
@@ -317,45 +318,43 @@ cdef class Cached(Relay):
         return 1
 
     cdef int nothing_more(self) except -1:
-        """The fetch has ended before the body has."""
-        if self.filler is not None and self.filler.overflow:
-            return self.take_over()
+        """No more of the body is stored."""
+        if self.filler is not None and self.filler.overflow and self.filler.object:
+            return self.pump()
         self.cut()
         return 0
 
-    cdef int take_over(self) except -1:
-        """The cache could not take the rest: relay it. The fill's connection is ours again."""
+    cdef int pump(self) except -1:
+        """The cache takes no more of the body: pass on what the fill has, then let it go on."""
         cdef Fill filler = self.filler
-        cdef NodeConnection node = filler.node
-        cdef iovec[5] parts
+        cdef iovec[4] parts
         cdef char size_line[FRAME_BYTES]
         cdef Piece piece
         cdef int count = 0
+        cdef bint is_last
         if not self.is_whole:
             return self.cut()
-        filler.hand_over(self)
-        filler.end_for_leader()
-        self.filler = None
-        self.phase = RELAY
-        piece.payload = filler.kept.data       # what the cache did not take
+        piece.payload = filler.kept.data
         piece.size = filler.kept.size
         if self.answer_framing == FRAME_CHUNKED:
             count = frame_chunk(&piece, size_line, &parts[0], 0)
-            if self.answer_done:
-                count = add_part(&parts[0], count, b"0\r\n\r\n", 5)
-        else:
+        elif piece.size:
             count = add_part(&parts[0], 0, piece.payload, piece.size)
+        is_last = filler.answer_done and not filler.is_squeezing
+        if is_last and self.answer_framing == FRAME_CHUNKED:
+            count = add_part(&parts[0], count, b"0\r\n\r\n", 5)
         self.send(&parts[0], count)
         self.entry.tier.cells[TC_BYTES_OUT] += piece.size
-        if self.broken and not self.answer_done:
-            return self.drop()
-        if self.answer_done:
+        release(&filler.kept)
+        if is_last:
+            filler.leader = None
+            self.filler = None
+            filler.end()
             return self.run(LOG)
-        self.arm(self.entry.tier.client_ms if self.blocked else self.entry.between_ms)
-        if self.blocked:                       # on_writable resumes the server
-            return 0
-        node.resume()
-        return self.on_answer(b"", 0) if node.kept.size else 0
+        if self.broken:
+            return self.drop()
+        self.arm(self.entry.tier.client_ms if self.blocked else 2 * self.entry.between_ms)
+        return 0 if self.blocked or filler.is_squeezing else filler.go_on()
 
     # -- following ---------------------------------------------------------------------------------
 

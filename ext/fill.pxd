@@ -23,4 +23,4 @@ cdef class Fill(Trip):
     cdef int after(self) except -1
     cdef int fail(self) except -1
     cdef int end(self) except -1
-    cdef int end_for_leader(self) except -1
+    cdef int go_on(self) except -1

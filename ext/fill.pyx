@@ -6,8 +6,8 @@ slow client, the fetch goes on when its client is gone, and there is one way in 
 stored answers.
 
 When the cache takes no more of a body (longer than `max_object`, or everything else is in use), the
-object leaves the index and readers that joined are cut; the leader, which has the request, reads
-what is stored and then takes the trip back to relay the rest itself.
+object leaves the index and readers that joined are cut; the leader reads what is stored and then,
+piece by piece, what the fill has next (`Cached.pump`), while the server waits for it.
 
 Ownership: a fill is held by its node connection, and by `leader` until one of the two is done;
 `site.fetchers` counts it for the drain.
@@ -68,12 +68,14 @@ cdef class Fill(Trip):
         return piece.used
 
     cdef int put(self, const char *p, uint32_t n) except -1:
-        """Store bytes as clients get them."""
+        """Store bytes as clients get them, or keep them for the leader."""
         self.stored_bytes += n
-        if (self.stored_bytes > self.entry.cache.max_object_bytes
+        if (self.overflow or self.stored_bytes > self.entry.cache.max_object_bytes
                 or self.store.append(self.object, p, n) != STORE_OK):
+            if not self.overflow:
+                self.overflow = True
+                self.store.abandon(self.object, ALONE, 0)
             keep(&self.kept, p, n)
-            self.overflow = True
         return 0
 
     cdef int squeeze(self, const char *p, uint32_t n, bint last) except -1:
@@ -98,26 +100,22 @@ cdef class Fill(Trip):
         ready = job.result()
         if ready:
             self.put(ready, <uint32_t>len(ready))
-        if self.answer_done or self.overflow:
+        if self.answer_done or self.kept.size:
             self.after()
-            return
-        self.node.resume()
-        if self.node.kept.size:
-            self.on_answer(b"", 0)
         else:
-            self.after()
+            self.go_on()
 
     cdef int after(self) except -1:
         """Go on after `take`: the end, the leader's turn, or more from the server."""
         if not self.object or self.is_squeezing:
             return 0
         if self.overflow:
-            self.store.abandon(self.object, ALONE, 0)
-            if self.leader is None or self.squeezer is not None:
-                return self.fail()             # nobody could go on from here
-            self.node.pause()
-            self.timer.due_ms = 0
-            return self.leader.on_moved()
+            if self.leader is None:
+                return self.fail()
+            if self.kept.size or self.answer_done:
+                self.node.pause()
+                self.timer.due_ms = 0
+                return self.leader.on_moved()
         if self.answer_done:
             self.store.finish(self.object, <int64_t>(wall_us() // 1000))
             return self.end()
@@ -128,12 +126,13 @@ cdef class Fill(Trip):
         """The body does not come to its end: what is stored of it is for nobody."""
         self.node_keeps = False
         self.answer_done = False
-        if self.object:
+        if self.object and not self.overflow:
             self.store.abandon(self.object, FAILED, 0)
         return self.end()
 
     cdef int end(self) except -1:
         """Count, and let everything go."""
+        cdef Member leader = self.leader
         self.timer.due_ms = 0
         self.site.fetchers.discard(self)
         self.leader = None
@@ -141,15 +140,15 @@ cdef class Fill(Trip):
             self.store.release(self.object)
             self.object = 0
         self.count_out(self.entry.tier, now_us() - self.started_us)
-        return self.let_go(self.node_keeps and self.answer_done)
+        self.let_go(self.node_keeps and self.answer_done)
+        # Whoever is woken by us, and not by the store, has to see that nothing more comes.
+        return leader.on_moved() if self.overflow and leader is not None else 0
 
-    cdef int end_for_leader(self) except -1:
-        """The trip was handed over to the leader, which goes on without the cache."""
-        self.site.fetchers.discard(self)
-        self.leader = None
-        self.store.release(self.object)
-        self.object = 0
-        return 0
+    cdef int go_on(self) except -1:
+        """More from the server: what was at hand is stored, or the leader has sent it."""
+        self.wheel.arm(&self.timer, now_ms() + self.entry.between_ms)
+        self.node.resume()
+        return self.on_answer(b"", 0) if self.node.kept.size else 0
 
     # -- from the server -------------------------------------------------------------------------
 

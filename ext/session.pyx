@@ -19,9 +19,9 @@ are the two halves of vcl_fetch: asking, and deciding on what came. Which row ma
     elb       haproxy fetch wait error
     haproxy   fetch wait error
     fetch     wait error
-    answer    deliver miss error log
+    answer    deliver hit miss error log
     deliver   wait error log
-    error     deliver miss log
+    error     hit miss log
     log       done
 
 Theory. `run` calls the row's function, which answers the next row, or WAIT: then the request has
@@ -34,7 +34,7 @@ a listener's chain does not have is not entered; without a cdn every request is 
 Reading order: this file, client.pyx, relay.pyx, cached.pyx, fill.pyx, store.pyx; upstream.pyx,
 balance.pyx; http1.pyx, forward.pyx, deliver.pyx, freshness.pyx.
 """
-from ext.answers import NO_BACKEND, build_answer, build_loop
+from ext.answers import FETCH_REASONS, NO_BACKEND, build_answer, build_loop
 from ext.arena cimport (
     SC_REQUESTS, SC_RESPONSE_ERRORS, TC_CACHE_HITS, TC_CACHE_JOINS, TC_CACHE_MISSES,
     TC_CACHE_PASSES, TC_CACHE_STALE, TC_IN_FLIGHT, TC_NO_SERVER, TC_REQUESTS, TC_REQUEST_ERRORS)
@@ -70,7 +70,7 @@ from ext.storing cimport (
     store_answer, validated)
 from ext.timers cimport now_ms, now_us, wall_us
 from ext.trip cimport count, enter
-from ext.upstream cimport KEY_SOURCE, NodeConnection, Server, Tier
+from ext.upstream cimport Failure, KEY_SOURCE, NodeConnection, Server, Tier
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -350,8 +350,12 @@ cdef int step_answer(Session s) except -1:
         return DELIVER
     s.wall_us = wall_us()
     s.recall()
-    if h.status == 304 and s.prior and s.asks_prior:
-        return validated(s)
+    if h.status == 304:
+        if s.prior and s.asks_prior:
+            return validated(s)
+        s.node_keeps = False                   # to a question without a condition: no answer
+        s.reason = FETCH_REASONS[<int>Failure.JUNK]
+        return s.fail_with(503, s.entry.cdn)
     if h.status >= 500 and may_serve_prior(s, h.status):
         return serve_stale(s)
     if (s.entry.cache.fastly and (h.status == 500 or h.status == 503)
@@ -546,6 +550,7 @@ cdef int reuse_joined(Session s, const Found *found, int reuse) noexcept:
 cdef int start_refresh(Session s) except -1:
     """A fetch in the background: this request's client gets what is stored."""
     cdef Session ghost = Session(s.entry)
+    s.hold_question()                          # the ghost may end at once, and with it its copy
     ghost.start_ghost(s)
     ghost.run(MISS)
     return 0

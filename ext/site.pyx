@@ -76,7 +76,13 @@ cdef class Site:
         """Something that is followed, here or by another worker, has moved."""
         self.moved.poll(0)
         for member in list(self.followers):
-            (<Member>member).on_moved()
+            try:
+                (<Member>member).on_moved()
+            except Exception as error:
+                # One follower ends; the others are still to be told.
+                self.loop.call_exception_handler({
+                    "message": "exception in a follower", "exception": error, "protocol": member})
+                (<Member>member).on_failed()
 
     def tick(self):
         """Advance the timers; the worker calls it every TICK_MS."""

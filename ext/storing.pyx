@@ -13,11 +13,11 @@ from urllib.parse import urljoin, urlsplit
 from ext.answers import OBJECT_TOO_LARGE
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 from posix.uio cimport iovec
 
 from ext.cachekey import cache_key
-from ext.client cimport DELIVER, LOG, MISS, STREAM, WAIT
+from ext.client cimport DELIVER, HIT, LOG, MISS, STREAM, WAIT
 from ext.conditions cimport (
     NOT_MODIFIED, RANGE_UNSATISFIABLE, ByteRange, Validators, check_condition, check_range,
     may_refresh, read_validators)
@@ -27,7 +27,7 @@ from ext.deliver cimport (
     stored_room)
 from ext.cached cimport WEAKENED
 from ext.encoding cimport CODING_NONE
-from ext.facts cimport field_of
+from ext.facts cimport VaryName, field_of, vary_names
 from ext.fill cimport Fill
 from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, SAY_CLOSE, SAY_KEEP_ALIVE, SAY_NOTHING,
@@ -37,7 +37,7 @@ from ext.freshness cimport (
     current_age_s, decide_refresh, decide_store, may_serve_stale_on_error, remaining_ms)
 from ext.headers cimport HOP_BY_HOP, HeaderId
 from ext.http1 cimport BODY_LENGTH, BODY_NONE, Field, Head, M_GET, M_HEAD, parse_response_head
-from ext.limits cimport RANGES_MAX
+from ext.limits cimport RANGES_MAX, VARY_NAMES_MAX
 from ext.site cimport at_least
 from ext.store cimport ALONE, FAILED, STORE_OK, Answer, Asked, Seen, StoredHead
 from ext.squeeze cimport Squeezer
@@ -46,7 +46,9 @@ from ext.timers cimport now_us, wall_us
 from ext.upstream cimport NodeConnection
 
 cdef enum:
-    PARTS_BYTES_MAX = 1 << 20      # of a multipart answer, which is made in memory; more: the whole
+    # Of a multipart answer, which is made in memory: what any client that does not read may leave
+    # with us (READ_BYTES). More: the whole.
+    PARTS_BYTES_MAX = 131072
 
 cdef uint64_t NO_END = 0xFFFFFFFFFFFFFFFF
 
@@ -92,10 +94,14 @@ cdef int store_answer(Cached s) except -1:
     if storing.verdict == NOT_STORED:
         give_up_fill(s, ALONE, 0)
         return unshared(s)
-    if h.content_length > <int64_t>s.entry.cache.max_object_bytes:
+    if varies_by_client(h):
         give_up_fill(s, ALONE, 0)
+        return unshared(s)
+    if h.content_length > <int64_t>s.entry.cache.max_object_bytes:
         if not s.entry.cache.fastly:
+            give_up_fill(s, ALONE, 0)
             return unshared(s)
+        give_up_fill(s, FAILED, 503)           # for who waits, too
         s.node_keeps = False
         s.reason = OBJECT_TOO_LARGE
         return s.fail_with(503, s.entry.cdn)
@@ -120,6 +126,18 @@ cdef int store_answer(Cached s) except -1:
         give_up_fill(s, ALONE, 0)
         return unshared(s)
     return start_fill(s, coding)
+
+
+cdef bint varies_by_client(const Head *h) noexcept:
+    """Has the client's address selected the answer? The origin has it from us, so the requests that
+    clients send do not tell for whom else the answer is."""
+    cdef VaryName names[VARY_NAMES_MAX]
+    cdef int i
+    for i in range(vary_names(h, names)):
+        if (names[i].id == HeaderId.X_FORWARDED_FOR or names[i].id == HeaderId.FORWARDED
+                or names[i].id == HeaderId.FASTLY_CLIENT_IP):
+            return True
+    return False
 
 
 cdef bint has_strong_etag(const Head *h) noexcept:
@@ -180,7 +198,9 @@ cdef int validated(Cached s) except -1:
     read_validators(&s.site.stored_head, now_ms // 1000, &old)
     read_validators(h, now_ms // 1000, &new)
     # An ETag of what edge has compressed is weak, and the origin has compared it as such.
-    if stored.coding == CODING_NONE and not may_refresh(&old, &new):
+    if stored.coding == CODING_NONE and (
+            not may_refresh(&old, &new) or differs(&s.site.stored_head, h, <int>HeaderId.VARY)
+            or differs(&s.site.stored_head, h, <int>HeaderId.SURROGATE_KEY)):
         return fetch_again(s)
     if s.as_get:
         s.site.request.method = M_GET
@@ -204,7 +224,20 @@ cdef int validated(Cached s) except -1:
     s.store.release(s.fill)
     s.fill = 0
     s.answer_done = True                       # a 304 has no body
+    if s.got_used < s.got_size:
+        s.node_keeps = False                   # bytes behind the answer
     return use_prior(s)
+
+
+cdef bint differs(const Head *stored, const Head *fresh, int id) noexcept:
+    """Does a 304 have another value in a field that decides whom the object is for, or how it is
+    purged? What the object was filed under would not be true any more."""
+    cdef const Field *old = field_of(stored, id)
+    cdef const Field *new = field_of(fresh, id)
+    if new == NULL:
+        return False
+    return (old == NULL or old.value_size != new.value_size
+            or memcmp(stored.base + old.value, fresh.base + new.value, new.value_size) != 0)
 
 
 cdef void leave_out(Head *h, int id) noexcept:
@@ -223,11 +256,14 @@ cdef int serve_stale(Cached s) except -1:
 
 cdef int use_prior(Cached s) except -1:
     """Answer from `prior`; the server is not needed any more."""
+    cdef bint validated = s.status == 304
     s.object = s.prior
     s.prior = 0
     s.end_trip()
-    s.was_hit = True
-    return LOG if s.ghost else DELIVER
+    if s.ghost:
+        return LOG
+    s.is_stale = not validated
+    return HIT
 
 
 cdef int fetch_again(Cached s) except -1:
@@ -346,9 +382,9 @@ cdef int deliver_stored(Cached s) except -1:
     cdef uint32_t size
     cdef uint64_t us
     cdef int room = s.store.copy_head(s.object, s.site.stored.data, s.site.stored.room, &stored)
-    if room:
-        s.store.copy_head(s.object, at_least(&s.site.stored, <uint32_t>room), <uint32_t>room,
-                          &stored)
+    while room:                                # a 304 may make it longer meanwhile
+        room = s.store.copy_head(s.object, at_least(&s.site.stored, <uint32_t>room),
+                                 <uint32_t>room, &stored)
     if s.question != NULL:                     # it has waited: time has gone by
         s.recall()
         s.wall_us = wall_us()

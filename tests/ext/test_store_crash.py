@@ -21,12 +21,13 @@ from pathlib import Path
 import pytest
 
 from ext.limits import Limit
-from tests.ext.stores import Cache, Worker, response_of
+from tests.ext.stores import UNIT_BYTES, Cache, Worker, response_of
 
 ROOT = Path(__file__).parents[2]
 ROW = 5
 MUTEX_BYTES = 48 if platform.machine() == "aarch64" else 40  # glibc: pthread_mutex_t
 ROWS_AT, ROW_BYTES, HANDLES_AT = 4096, 64 + 4 * Limit.LEASES_MAX, 64  # ext/region.pyx, leases.pxd
+LEASES_AT = 16  # ext/objects.pxd: in an Object
 BODY = bytes(range(250)) * 40
 
 DIE = """
@@ -150,6 +151,23 @@ def test_a_row_may_list_what_is_not_leased(cache: Cache, worker: Worker, where: 
         assert memory[at : at + 4] == bytes(4)
     assert worker.get(b"/a") == body
     assert cache.stats()["fills"] == 0
+
+
+def test_a_sweep_frees_what_nobody_has(cache: Cache, worker: Worker) -> None:
+    """Whoever dropped the last lease has died between its bit and freeing it."""
+    worker.put(b"/a", BODY)
+    handle = worker.object(b"/a")
+    cache.store.purge_url(b"/a")
+    with mmap(cache.store.fd, 0) as memory:
+        at = handle * UNIT_BYTES + LEASES_AT
+        assert memory[at : at + 16] == bytes([1]) + bytes(15)  # row 0
+        memory[at] = 0
+    assert cache.check()["orphaned"] > 0
+    cache.store.purge_keys([b"k"])  # a sweep goes round after a purge
+    cache.sweep()
+    assert cache.check()["free"] == cache.check()["units"]
+    worker.c.release(handle)
+    assert cache.check()["free"] == cache.check()["units"]
 
 
 # -- inside of a shard's lock ----------------------------------------------------------------------

@@ -126,3 +126,25 @@ def test_head_does_not_become_get(stand: Stand) -> None:
         client.send(b"HEAD /head HTTP/1.1\r\nHost: shop.example\r\n\r\n")
         assert client.read_response(b"HEAD").status == 200
     assert node.requests[0].head.method == b"HEAD"
+
+
+@pytest.mark.parametrize("field", [b"Vary: X-Kind", b"Surrogate-Key: other"])
+def test_rfc9111_4_1_304_that_files_it_elsewhere_is_not_used(stand: Stand, field: bytes) -> None:
+    """What selects an object, and what purges it, was taken from the answer that it is."""
+    old = answer(b"old", b"Cache-Control: max-age=1", b"Age: 9", b'ETag: "a"')
+    other = b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n' + field + b"\r\n\r\n"
+    path = "/filed/" + field.decode().partition(":")[0]
+    with (
+        stand.node([old], [other], [answer(b"new", FRESH, field)]) as node,
+        stand.client() as client,
+    ):
+        assert client.get(path).body == b"old"
+        assert client.get(path).body == b"new"
+    assert [bool(r.values(b"if-none-match")) for r in node.requests] == [False, True, False]
+
+
+def test_304_that_nobody_asked_for_is_an_error(stand: Stand) -> None:
+    """As at Varnish: it says nothing about what the client wants."""
+    same = b"HTTP/1.1 304 Not Modified\r\n\r\n"
+    with stand.node([same]), stand.client() as client:
+        assert client.get("/unasked").status == 503

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from collections.abc import Iterator
 
 import brotli
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.wire
 CONFIG = """
 cdn:
   listen: 127.0.0.1:$port
-  cache: {size: 64MiB}
+  cache: {size: 64MiB, max_object: 512KiB}
   compression: {min_size: 100B}
 nodes:
   - {name: node1, web: 127.0.0.1:$node1}
@@ -108,3 +109,17 @@ def test_304_of_a_compressed_answer(stand: Stand) -> None:
             assert opened(client.get("/304", b"Accept-Encoding: gzip")) == SMALL
     assert len(node.requests) == 2
     assert node.requests[1].values(b"if-none-match") == [b'"v1"']
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"br"])
+def test_more_than_the_cache_keeps_still_reaches_its_client(stand: Stand, coding: bytes) -> None:
+    """Random bytes do not become shorter: the object ends at max_object, the answer does not."""
+    body = random.Random(7).randbytes(1_200_000)
+    pieces = [body[at : at + 50_000] for at in range(0, len(body), 50_000)]
+    chunked = chunked_answer(*pieces).replace(b"\r\n\r\n", b"\r\n" + HTML + b"\r\n\r\n", 1)
+    with stand.node(default=[chunked]) as node, stand.client() as client:
+        for _ in range(2):
+            response = client.get("/more/" + coding.decode(), b"Accept-Encoding: " + coding)
+            assert response.values(b"content-encoding") == [coding]
+            assert opened(response) == body
+    assert len(node.requests) == 2
