@@ -20,7 +20,7 @@ fail() { say "$@"; exit 1; }
 
 case $stage in
     demo) extras= tools="curl" ;;
-    test) extras='[test]' tools="nginx haproxy varnishd wrk node npm" ;;
+    test) extras='[test]' tools="nginx haproxy varnishd wrk node npm systemd-analyze" ;;
     lint) extras='[test,lint]' tools= ;;
     bench) extras='[test,load]' tools="nginx haproxy varnishd wrk" ;;
     *) fail "unknown stage '$stage'; one of demo, test, lint, bench" ;;
@@ -72,6 +72,7 @@ missing_packages() {
             nginx) echo nginx-light ;;
             varnishd) echo varnish ;;
             node) echo nodejs ;;
+            systemd-analyze) echo systemd ;; # its tools only: nothing is started
             *) echo "$tool" ;;
         esac
     done
@@ -79,7 +80,7 @@ missing_packages() {
 
 # What a build cannot do without; the rest only makes tests skip (where CI does not forbid that).
 is_required() {
-    case $1 in nginx-light | haproxy | varnish | wrk | curl | nodejs | npm) [ "${CI:-}" = true ] ;; *) true ;; esac
+    case $1 in nginx-light | haproxy | varnish | wrk | curl | nodejs | npm | systemd) [ "${CI:-}" = true ] ;; *) true ;; esac
 }
 
 run_as_root() {

@@ -40,7 +40,7 @@ tests="tests/ext tests/fuzz tests/wire"
 left_out="balance_wire cache_suite cache_suite_blind_spots configs farm other_tiers real_nginx volumes"
 if [ "$variant" = asan ]; then
     # The sanitizers' preload would reach external programs, and many processes take minutes.
-    left_out="$left_out cache_model chain regressions workers"
+    left_out="$left_out cache_model chain operate regressions systemd workers"
 fi
 for module in $left_out; do
     tests="$tests --ignore=tests/wire/test_$module.py"

@@ -1,8 +1,9 @@
-"""The command line: `edge run | check | schema | purge | demo`.
+"""The command line: `edge run | check | schema | purge | demo`, and what operates a running edge:
+`edge status | drain | ready | maint | rollout | reload`.
 
 Each command imports what it needs when it runs, so `edge check` in an editor or a pipeline does
 not pay for the data path. Exit status: 0 good, 1 the file or the run is at fault, 2 the command
-line is.
+line is, 3 an order was given but has not had its effect in time, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,11 +12,22 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge import __version__
 
+if TYPE_CHECKING:
+    from edge.admin_client import Remote
+
 WORKERS_MAX = 128
 DEMO_SECONDS_MAX = 7 * 24 * 3600
+DRAIN_S_DEFAULT = 60.0  # longer than a request may take by default, shorter than a tunnel
+HEALTH_S_DEFAULT = 60.0  # a restart of PHP and several checks
+RELOAD_S_DEFAULT = 60.0  # twice what the supervisor gives a new generation
+WAIT_S_MAX = 24 * 3600.0
+WATCH_S_DEFAULT = 1.0
+EXIT_LATE = 3
+EXIT_INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +69,10 @@ def build_parser() -> argparse.ArgumentParser:
     schema.set_defaults(command=print_schema)
 
     _add_purge(commands)
+    _add_status(commands)
+    _add_nodes(commands)
+    _add_rollout(commands)
+    _add_reload(commands)
 
     demo = commands.add_parser("demo", help="run three shop nodes and the whole chain before them")
     demo.add_argument(
@@ -92,12 +108,115 @@ def _add_purge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     purge.set_defaults(command=purge_cache, parser=purge)
 
 
+def _add_access(command: argparse.ArgumentParser, *, has_file: bool) -> None:
+    """How a command finds the running edge. `has_file`: CONFIG may stand without an option."""
+    if has_file:
+        command.add_argument("file", nargs="?", metavar="CONFIG", help="the file that edge runs")
+    command.add_argument(
+        "--config", metavar="FILE", help="the file that edge runs: it has the address and token"
+    )
+    command.add_argument(
+        "--admin",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="the admin interface (default: 127.0.0.1:9180); again for each process of its own",
+    )
+    command.add_argument(
+        "--token", help="others see it in the process list: prefer the file or EDGE_ADMIN_TOKEN"
+    )
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = commands.add_parser("status", help="what a running edge does: tiers, servers, cache")
+    _add_access(status, has_file=True)
+    how = status.add_mutually_exclusive_group()
+    how.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+    how.add_argument("--json", action="store_true", help="as the admin interface answers it")
+    status.add_argument(
+        "--interval",
+        metavar="S",
+        type=_seconds,
+        default=WATCH_S_DEFAULT,
+        help="seconds that rates are of (default: %(default)g)",
+    )
+    status.set_defaults(command=show_status)
+
+
+def _add_nodes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, text, default_s in (
+        ("drain", "take a node out of service, and wait until nothing runs there", DRAIN_S_DEFAULT),
+        ("maint", "the same, without health checks meanwhile", DRAIN_S_DEFAULT),
+        ("ready", "take a node into service, and wait until it is up", HEALTH_S_DEFAULT),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("node", metavar="NODE", help="its name in the file")
+        _add_access(command, has_file=False)
+        command.add_argument(
+            "--timeout",
+            metavar="S",
+            type=_seconds,
+            default=default_s,
+            help="longest wait (default: %(default)g); then 3 is the exit status",
+        )
+        command.set_defaults(command=order_node, order=name)
+
+
+def _add_rollout(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    rollout = commands.add_parser(
+        "rollout",
+        help="run a command for each node while it is out of service, one node at a time",
+        epilog="Each node is drained, the command runs, a health check passes, the node is ready"
+        " again. At the first failure the rollout stops and that node stays drained.",
+    )
+    _add_access(rollout, has_file=False)
+    rollout.add_argument(
+        "--command",
+        dest="script",
+        required=True,
+        metavar="COMMAND",
+        help="for the shell; {node} becomes the node's name, which is in EDGE_NODE, too",
+    )
+    rollout.add_argument("--nodes", metavar="A,B", help="only these, in this order (default: all)")
+    rollout.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        default=DRAIN_S_DEFAULT,
+        help="longest wait for running requests of a node (default: %(default)g)",
+    )
+    rollout.add_argument(
+        "--health-timeout",
+        metavar="S",
+        type=_seconds,
+        default=HEALTH_S_DEFAULT,
+        help="longest wait for a node's health after the command (default: %(default)g)",
+    )
+    rollout.set_defaults(command=roll_out)
+
+
+def _add_reload(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    reload = commands.add_parser("reload", help="have a running edge read its file again")
+    _add_access(reload, has_file=True)
+    reload.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        default=RELOAD_S_DEFAULT,
+        help="longest wait for the new processes (default: %(default)g)",
+    )
+    reload.set_defaults(command=reload_edge)
+
+
 def run_edge(options: argparse.Namespace) -> int:
     """`edge run`: the supervisor, until a signal ends it."""
     import asyncio
+    import os
 
+    from edge.activation import activation_of
     from edge.console import say
     from edge.errors import EdgeError
+    from edge.notify import notifier_of
     from edge.orders import read_orders
     from edge.supervisor import Supervisor, raise_descriptor_limit
 
@@ -105,7 +224,9 @@ def run_edge(options: argparse.Namespace) -> int:
 
     async def supervise() -> int:
         return await Supervisor(
-            lambda: read_orders(options.config, options.tier, options.workers)
+            lambda: read_orders(options.config, options.tier, options.workers),
+            notifier=notifier_of(os.environ),
+            activation=activation_of(os.environ),
         ).run()
 
     try:
@@ -186,11 +307,109 @@ def _purge_words(options: argparse.Namespace) -> tuple[str | None, str | None]:
     return options.config or (words[0] if words else None), url
 
 
+def _operate(options: argparse.Namespace, work: Callable[[list[Remote]], None]) -> int:
+    """What commands for a running edge have in common: whom they ask, and exit statuses."""
+    import os
+
+    from edge.admin_client import find_remotes
+    from edge.errors import ConfigError, EdgeError
+    from edge.operate import WaitedTooLongError
+
+    config = options.config or getattr(options, "file", None)
+    try:
+        work(find_remotes(config, options.admin, options.token, os.environ))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except EdgeError as error:
+        print(f"edge: {error}", file=sys.stderr)
+        return EXIT_LATE if isinstance(error, WaitedTooLongError) else 1
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """`edge status`: one table, or one after the other, or JSON."""
+    import json
+
+    from edge.status_command import watch
+
+    def work(remotes: list[Remote]) -> None:
+        if options.json:
+            for remote in remotes:
+                print(json.dumps(remote.ask("GET", "/status"), indent=2))
+            return
+        for text in watch(remotes, options.interval, is_screen=sys.stdout.isatty()):
+            print(text, flush=True)
+            if not options.watch:
+                return
+
+    status = _operate(options, work)
+    return 0 if options.watch and status == EXIT_INTERRUPTED else status
+
+
+def order_node(options: argparse.Namespace) -> int:
+    """`edge drain | maint | ready`: 0 once it is so, 3 when it was ordered and takes too long."""
+    from edge.operate import Operator
+
+    def work(remotes: list[Remote]) -> None:
+        operator = Operator(remotes)
+        orders = {"drain": operator.drain, "maint": operator.maint, "ready": operator.ready}
+        for line in orders[options.order](options.node, options.timeout):
+            print(line, flush=True)
+
+    return _operate(options, work)
+
+
+def roll_out(options: argparse.Namespace) -> int:
+    """`edge rollout`: 0 when every node is through, else 1 and which is not."""
+    from edge.operate import Operator, run_script
+
+    nodes = None if options.nodes is None else [name for name in options.nodes.split(",") if name]
+
+    def work(remotes: list[Remote]) -> None:
+        for line in Operator(remotes).rollout(
+            nodes,
+            lambda node: run_script(options.script, node),
+            drain_s_max=options.timeout,
+            health_s_max=options.health_timeout,
+        ):
+            print(line, flush=True)
+
+    return _operate(options, work)
+
+
+def reload_edge(options: argparse.Namespace) -> int:
+    """`edge reload`: 0 once new processes serve."""
+    from edge.reload_command import reload
+    from edge.settings import load
+
+    def work(remotes: list[Remote]) -> None:
+        config = options.config or options.file
+        if config is not None:
+            load(config)  # what is wrong with it is said here, and not in edge's log only
+        for line in reload(remotes, options.timeout):
+            print(line, flush=True)
+
+    return _operate(options, work)
+
+
 def run_demo(options: argparse.Namespace) -> int:
     """`edge demo`: the chain with nodes of its own."""
     from edge.demo.run import main as demo
 
     return demo(options.seconds)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= WAIT_S_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to a day")
+    return value
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:

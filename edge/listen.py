@@ -10,6 +10,9 @@ waiting in its queue, and Linux has no other way to take a socket out of its gro
 (net.ipv4.tcp_migrate_req, which would move them, is off by default). So when a new file asks for
 fewer workers, as many stay as there are sockets. For more workers, sockets are added only once the
 new generation serves: what connects to a socket has to be accepted.
+
+Where systemd has opened the address already (`edge.activation`), its sockets are the group: each as
+often as it takes to give every worker one.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ import os
 import socket
 from collections.abc import Iterable
 
+from edge.activation import Activation
 from edge.errors import EdgeError
+from edge.settings.address import join_address
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 
@@ -33,7 +38,8 @@ class ListenError(EdgeError):
 class ListenSockets:
     """The open groups by address, each with one socket per worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: Activation | None = None) -> None:
+        self._activation = activation or Activation([])
         self._groups: dict[Address, list[socket.socket]] = {}
 
     @property
@@ -50,10 +56,16 @@ class ListenSockets:
         try:
             for address in addresses:
                 group = self._groups.setdefault(address, [])
-                if not group:
+                given = self._activation.at(address)
+                if len(given) > size:
+                    raise ListenError(_too_many(address, len(given), size))
+                if not group and not given:
                     _refuse_if_taken(address)
                 while len(group) < size:
-                    group.append(_bound_socket(_address_of(group, address), is_shared=True))
+                    if given:
+                        group.append(given[len(group) % len(given)].dup())
+                    else:
+                        group.append(_bound_socket(_address_of(group, address), is_shared=True))
         except ListenError:
             self.cut_back(before)
             raise
@@ -85,9 +97,20 @@ class ListenSockets:
         return _address_of(self._groups[address], address)
 
 
-def open_alone(address: Address) -> socket.socket:
+def open_alone(address: Address, activation: Activation | None = None) -> socket.socket:
     """One listening socket that shares its address with nobody. Raises ListenError."""
+    given = activation.at(address) if activation is not None else []
+    if len(given) > 1:
+        raise ListenError(_too_many(address, len(given), 1))
+    if given:
+        return given[0].dup()
     return _bound_socket(address, is_shared=False)
+
+
+def _too_many(address: Address, sockets: int, users: int) -> str:
+    """systemd keeps every socket open: one that nobody accepts on would be a trap."""
+    where = join_address(*address)
+    return f"systemd passes {sockets} sockets for {where}, of which {users} would be used"
 
 
 def _address_of(group: list[socket.socket], address: Address) -> Address:

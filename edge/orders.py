@@ -20,11 +20,15 @@ from edge.settings.cdn import Cdn
 
 @dataclass(frozen=True, slots=True)
 class ServerOrder:
-    """One server of one tier. `target` is its address, or the tier behind it."""
+    """One server of one tier. `target` is its address, or the tier behind it.
+
+    `node`: the machine it stands on, or None when it is a whole tier.
+    """
 
     key: str
     target: str
     weight: int
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Orders:
     servers: tuple[ServerOrder, ...]
     listeners: tuple[tuple[str, Address], ...]
     admin: Address | None
+    stats: tuple[str | Address, ...] = ()  # where HAProxy's CLI is: a path, an address
     cache_bytes: int | None = None  # None: no cdn in this process
 
     def addresses(self) -> tuple[Address, ...]:
@@ -58,6 +63,7 @@ def read_orders(path: str, tier: str | None, workers: int | None) -> Orders:
 def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orders:
     """The orders of settings that are already read."""
     plan = build_plan(settings, tier)
+    has_haproxy = any(tier_plan.kind == "haproxy" for tier_plan in plan.tiers)
     return Orders(
         settings=json.loads(settings.model_dump_json()),
         tier=tier,
@@ -65,7 +71,9 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
         drain_s=settings.drain_s,
         tiers=tuple(tier_plan.name for tier_plan in plan.tiers),
         servers=tuple(
-            ServerOrder(server.key, server.address or server.next_tier or "", server.weight)
+            ServerOrder(
+                server.key, server.address or server.next_tier or "", server.weight, server.node
+            )
             for tier_plan in plan.tiers
             for server in tier_plan.servers
         ),
@@ -73,6 +81,7 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
             (listener.tier, (listener.host, listener.port)) for listener in plan.listeners
         ),
         admin=None if settings.admin is None else split_address(settings.admin.listen),
+        stats=_stats_places(settings) if has_haproxy else (),
         cache_bytes=next(
             (
                 tier_plan.settings.cache.size_bytes
@@ -82,3 +91,11 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
             None,
         ),
     )
+
+
+def _stats_places(settings: Settings) -> tuple[str | Address, ...]:
+    stats = None if settings.haproxy is None else settings.haproxy.stats
+    if stats is None:
+        return ()
+    addresses = () if stats.listen is None else (split_address(stats.listen),)
+    return (*(() if stats.socket is None else (stats.socket,)), *addresses)

@@ -31,7 +31,7 @@ class ServerPlan:
     """One server: at an address, or (fused) the tier behind.
 
     `is_hop`: the tier behind is another site, reached by a connection although it is in the same
-    process.
+    process. `node`: the machine it stands on, or None when it is a whole tier.
     """
 
     name: str
@@ -42,6 +42,7 @@ class ServerPlan:
     weight: int = 1
     backup: bool = False
     maxconn: int = 0
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,8 @@ def _targets(settings: Settings, *, fused: bool) -> tuple[ServerPlan, ...]:
         if not fused and node.haproxy is None:
             raise EdgeError(f"node {node.name} has no `haproxy` address: the elb cannot reach it")
         address = None if fused else node.haproxy
-        targets.append(ServerPlan(name, f"elb/{name}", address, name if fused else None))
+        next_tier = name if fused else None
+        targets.append(ServerPlan(name, f"elb/{name}", address, next_tier, node=node.name))
     return tuple(targets)
 
 
@@ -219,6 +221,7 @@ def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[Ser
             weight=node.weight,
             backup=node.backup,
             maxconn=node.maxconn or maxconn,
+            node=node.name,
         )
         for node in nodes
     )

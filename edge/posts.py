@@ -37,6 +37,7 @@ class Outfit:
     admin_fd: int | None
     started_at: float
     cache: Store | None = None
+    stats_fds: tuple[int, ...] = ()
 
     def job(
         self, ready_fd: int, *, row: int | None, listeners: list[ListenerJob], admin_fd: int | None
@@ -98,9 +99,10 @@ class ControlPost:
 
     def job(self, ready_fd: int) -> Job:
         listeners = [replace(listener, fd=NO_FD) for listener in self._outfit.listeners[0]]
-        return self._outfit.job(
+        job = self._outfit.job(
             ready_fd, row=None, listeners=listeners, admin_fd=self._outfit.admin_fd
         )
+        return replace(job, stats_fds=list(self._outfit.stats_fds))
 
     def on_spawned(self, pid: int) -> None:
         """Control has no row."""

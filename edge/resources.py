@@ -10,6 +10,7 @@ import os
 import socket
 from dataclasses import replace
 
+from edge.activation import Activation
 from edge.clock import wall
 from edge.console import say
 from edge.errors import EdgeError
@@ -17,25 +18,30 @@ from edge.job import ListenerJob
 from edge.listen import Address, ListenSockets, open_alone
 from edge.orders import Orders, ServerOrder
 from edge.posts import Outfit
+from edge.settings.address import join_address
+from edge.stats_sockets import StatsSockets
 from ext.arena import Arena
-from ext.limits import ServerState
+from ext.limits import AdminState, ServerState
 from ext.store import Store
 
 
 class Resources:
     """The supervisor's own. Equips one generation at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: Activation | None = None) -> None:
+        self._activation = activation or Activation([])
         self._started_at = wall()
         try:
             self._arena = Arena.create()
         except OSError as error:
             raise EdgeError(f"cannot make the shared memory: {error}") from error
-        self._sockets = ListenSockets()
+        self._sockets = ListenSockets(self._activation)
         self._sizes_accepted: dict[Address, int] = {}
         self._admin: tuple[Address, socket.socket] | None = None
         self._admin_before: tuple[Address, socket.socket] | None = None
+        self._stats = StatsSockets()
         self._targets: dict[str, str] = {}
+        self._servers: dict[str, ServerOrder] = {}  # of the generation that serves, by key
         # Written when something of the cache that is waited for has moved; read by nobody.
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
         os.set_inheritable(self._wake_fd, True)
@@ -52,6 +58,7 @@ class Resources:
         self._sockets.open(orders.addresses(), size)
         self._admin_before = self._admin
         self._admin = self._opened_admin(orders.admin)
+        self._stats.open(orders.stats)
         self._cache_before = self._cache
         self._cache = self._made_cache(orders.cache_bytes)
         return Outfit(
@@ -64,6 +71,7 @@ class Resources:
             listeners=[self._listener_jobs(orders, worker) for worker in range(size)],
             started_at=self._started_at,
             cache=self._cache,
+            stats_fds=self._stats.fds(orders.stats),
         )
 
     def accept(self, orders: Orders) -> None:
@@ -73,7 +81,12 @@ class Resources:
         if self._admin_before is not None and self._admin_before is not self._admin:
             self._admin_before[1].close()
         self._admin_before = self._admin
+        self._stats.accept(orders.stats)
         self._cache_before = self._cache
+        self._servers = {server.key: server for server in orders.servers}
+        wanted = [*orders.addresses(), *([orders.admin] if orders.admin else [])]
+        for host, port in self._activation.unused(wanted):
+            say(f"systemd listens on {join_address(host, port)}, which no tier of the file does")
 
     def grow(self, orders: Orders, outfit: Outfit) -> Outfit:
         """The outfit with one more socket per address for each further worker that is wanted.
@@ -100,6 +113,7 @@ class Resources:
         if self._admin is not None and self._admin is not self._admin_before:
             self._admin[1].close()
         self._admin = self._admin_before
+        self._stats.undo()
         self._cache = self._cache_before
 
     def stop_listening(self) -> None:
@@ -121,7 +135,7 @@ class Resources:
             return None
         if self._admin is not None and self._admin[0] == address:
             return self._admin
-        return address, open_alone(address)
+        return address, open_alone(address, self._activation)
 
     def _made_cache(self, size_bytes: int | None) -> Store | None:
         """The cache that is there while its size is the same: another size begins empty."""
@@ -165,4 +179,16 @@ class Resources:
                 connect_fail_streak=0,
             )
         self._targets[server.key] = server.target
+        if server.key not in self._servers:
+            self._arena.set_server(slot, admin=self._admin_state(server.node))
         return slot
+
+    def _admin_state(self, node: str | None) -> AdminState:
+        """What the operator wants of a node: a server that a reload adds to one that is drained
+        gets nothing either."""
+        wanted = (
+            AdminState(self._arena.server(self._arena.server_slot(server.key))["admin"])
+            for server in self._servers.values()
+            if node is not None and server.node == node
+        )
+        return max(wanted, default=AdminState.READY)

@@ -23,10 +23,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from edge.activation import Activation
 from edge.console import say, say_problem
 from edge.errors import ConfigError, EdgeError
 from edge.keeper import START_S_MAX, Keeper
 from edge.listen import ListenError
+from edge.notify import Notifier
 from edge.orders import Orders
 from edge.posts import ControlPost, Modules, Outfit, WorkerPost
 from edge.resources import Resources
@@ -60,11 +62,14 @@ class Supervisor:
         modules: Modules | None = None,
         *,
         start_s_max: float = START_S_MAX,
+        notifier: Notifier | None = None,
+        activation: Activation | None = None,
     ) -> None:
         self._read_orders = read_orders
         self._modules = modules or Modules()
         self._start_s_max = start_s_max
-        self._resources = Resources()
+        self._notifier = notifier or Notifier()
+        self._resources = Resources(activation)
         self._serving: Crew | None = None
         self._crews: list[Crew] = []  # with those that start or drain
         self._generation = 0
@@ -76,6 +81,7 @@ class Supervisor:
     async def run(self) -> int:
         """Serves until a signal ends it."""
         self._obey_signals()
+        self._notifier.keep_watchdog_quiet()
         try:
             async with asyncio.TaskGroup() as tasks:
                 return await self._serve(tasks)
@@ -101,16 +107,20 @@ class Supervisor:
             _say_error(error)
             return False
         say("ready")
+        self._notifier.ready("generation 1 serves")
         return True
 
     async def _reload(self, tasks: asyncio.TaskGroup) -> None:
         before = self._serving
+        self._notifier.reloading()
         try:
             crew = await self._raise_crew(tasks)
         except EdgeError as error:
             _say_error(error)
             say("not reloaded: the running configuration stays")
+            self._notifier.ready("the last reload failed: the configuration before it serves")
             return
+        self._notifier.ready(f"generation {crew.generation} serves")
         if before is not None:
             tasks.create_task(self._retire(before))
         say(f"reloaded: generation {crew.generation} serves")
@@ -177,6 +187,7 @@ class Supervisor:
         """Drains every worker, then ends control: the admin API shows till then what still runs."""
         self._resources.stop_listening()
         crews = list(self._crews)
+        self._notifier.stopping(max((crew.drain_s_max for crew in crews), default=0.0))
         await asyncio.gather(
             *(keeper.stop(crew.drain_s_max) for crew in crews for keeper in crew.workers)
         )

@@ -228,9 +228,18 @@ def test_server_has_the_nodes_settings() -> None:
     haproxy = Haproxy(listen="127.0.0.1:80", server_maxconn=20)
     (tier,) = build_plan(Settings(nodes=nodes, haproxy=haproxy), None).tiers
     assert tier.servers == (
-        ServerPlan("a", "haproxy/a", "127.0.0.1:1", None, weight=7, backup=False, maxconn=3),
-        ServerPlan("b", "haproxy/b", "127.0.0.1:2", None, weight=1, backup=True, maxconn=20),
+        ServerPlan("a", "haproxy/a", "127.0.0.1:1", None, weight=7, maxconn=3, node="a"),
+        ServerPlan("b", "haproxy/b", "127.0.0.1:2", None, backup=True, maxconn=20, node="b"),
     )
+
+
+@pytest.mark.parametrize("tier", [None, "cdn", "elb", "haproxy@node2"])
+def test_which_servers_are_a_node_and_which_a_whole_tier(tier: str | None) -> None:
+    found = {s.key: s.node for t in build_plan(shipped("pro"), tier).tiers for s in t.servers}
+    for key, node in found.items():
+        name = key.rpartition("/")[2].removeprefix("haproxy@")
+        assert node == (name if name in NODES else None), key
+    assert (None in found.values()) is (tier == "cdn")
 
 
 def test_checks_are_http_where_a_path_is_given() -> None:

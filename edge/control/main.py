@@ -17,6 +17,11 @@ import uvloop
 from edge.console import say
 from edge.control.admin import serve_admin
 from edge.control.fastly import PurgeApi
+from edge.control.guard import Guard
+from edge.control.haproxy.page_http import Page
+from edge.control.haproxy.runtime import look_for_ever, make_commands, serve_cli
+from edge.control.nodes import NodeApi
+from edge.control.reload import ReloadApi
 from edge.control.specs import check_specs, unchecked_slots
 from edge.control.sweep import sweep_for_ever
 from edge.control.view import ControlView
@@ -43,24 +48,39 @@ async def serve(job: Job) -> None:
     """Works until SIGTERM. What a task raises, always our mistake, ends it."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    plan = build_plan(Settings.model_validate_json(job.settings_json()), job.tier)
+    settings = Settings.model_validate_json(job.settings_json())
+    plan = build_plan(settings, job.tier)
     arena = Arena.attach(job.arena_fd)
     runner = HealthRunner(
         arena, check_specs(plan, job, arena), unchecked_slots(plan, job), say_change
     )
     store = attach_store(job)
     view = ControlView(arena, plan, job, runner.servers, store)
+    commands = make_commands(view, plan, arena, job, runner)
     admin = None
     if job.admin_fd is not None:
         listener = socket.socket(fileno=job.admin_fd)
-        admin = await serve_admin(view, listener, make_purge_api(plan, store))
+        token = None if settings.admin is None else settings.admin.token
+        page = None if commands is None else Page(commands, token)
+        purges = make_purge_api(plan, store)
+        guard = Guard(token)
+        nodes = NodeApi(arena, view, job.slots["servers"], guard)
+        reload = ReloadApi(job.supervisor_pid, guard)
+        # Purges last: they have routes that match any path.
+        admin = await serve_admin(view, listener, page, nodes, reload, purges)
     tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(runner.run())]
+    cli = None
+    if commands is not None:
+        tasks.append(asyncio.create_task(look_for_ever(commands)))
+        cli = await serve_cli(commands, plan, job)
     if store is not None:
         tasks.append(asyncio.create_task(sweep_for_ever(store)))
     announce_ready(job.ready_fd)
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     if admin is not None:
         await admin.cleanup()
+    if cli is not None:
+        await cli.stop()
     for task in done:
         task.result()
     for task in tasks:

@@ -61,6 +61,7 @@ def _tier(tier: TierView, now: float) -> dict[str, Any]:
 def _server(server: ServerView, now: float) -> dict[str, Any]:
     return {
         "name": server.name,
+        "node": server.node,
         "target": server.target,
         "status": server.status,
         "admin": server.admin.name.lower(),
@@ -78,6 +79,7 @@ def _check(server: ServerView, checks: ServerChecks) -> dict[str, Any]:
     last = checks.last
     return {
         "status": server.check_status,
+        "age_s": None if server.check_age_s is None else round(server.check_age_s, 3),
         "code": None if last is None else last.code,
         "duration_s": None if last is None else round(last.duration_s, 6),
         "info": "" if last is None else last.info,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import __version__
+from edge.clock import now
 from edge.control.cache import CountingStore
 from edge.health.checks import count_usable
 from edge.health.machine import status_text
@@ -24,12 +25,17 @@ from ext.limits import AdminState, ServerState
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """One server now. `since` (unix s): last change of state; `checks`: None without a check."""
+    """One server now. `since` (unix s): last change of state; `checks`: None without a check.
+
+    `check_age_s`: since the last check that has ended began; None before the first.
+    """
 
     name: str
     key: str
+    node: str | None
     target: str
     status: str
+    is_up: bool
     state_class: str
     admin: AdminState
     weight: int
@@ -38,6 +44,7 @@ class ServerView:
     since: float
     counters: Mapping[str, int]
     checks: ServerChecks | None
+    check_age_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +136,10 @@ class ControlView:
         return ServerView(
             name=plan.name,
             key=plan.key,
+            node=plan.node,
             target=plan.address or plan.next_tier or "",
             status=status,
+            is_up=is_up,
             state_class=status if status == "no check" else status.split()[0],
             admin=admin,
             weight=state["weight"],
@@ -139,6 +148,7 @@ class ControlView:
             since=state["changed_at"],
             counters=self._arena.server_counters(slot),
             checks=checks,
+            check_age_s=_age_s(checks),
         )
 
 
@@ -161,7 +171,9 @@ def _status(checks: ServerChecks | None, *, is_up: bool, admin: AdminState, heal
     """HAProxy's status column, management guide 9.1 (column 17)."""
     if admin is AdminState.MAINT:
         return "MAINT"
-    if checks is None:
+    if checks is None or checks.is_paused:
+        if not is_up:
+            return "DOWN"
         return "DRAIN" if admin is AdminState.DRAIN else "no check"
     rise, fall = checks.spec.thresholds.rise, checks.spec.thresholds.fall
     if is_up:
@@ -170,6 +182,12 @@ def _status(checks: ServerChecks | None, *, is_up: bool, admin: AdminState, heal
     else:
         text = status_text(min(health, rise - 1), rise, fall)
     return text.replace("UP", "DRAIN", 1) if admin is AdminState.DRAIN else text
+
+
+def _age_s(checks: ServerChecks | None) -> float | None:
+    if checks is None or checks.last_began_at is None:
+        return None
+    return now() - checks.last_began_at
 
 
 def _generation_of(pid: int) -> int | None:

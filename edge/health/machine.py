@@ -122,6 +122,10 @@ class HealthMachine:
         """The operator ended maintenance: the server starts as a new one (`UP 1/3`)."""
         self._counter = self.thresholds.rise
 
+    def on_forced(self, is_up: bool) -> None:
+        """The operator says what the checks should have found: all health, or none."""
+        self._counter = self.thresholds.top if is_up else 0
+
     def interval_s(self) -> float:
         """Seconds from the end of a check to the start of the next."""
         limits = self.thresholds

@@ -8,7 +8,8 @@ reload), an operator's maintenance.
 The shared state is the truth. Before a result is applied, whatever was written there meanwhile is
 adopted, so a worker's DOWN is never overwritten by a check that began before it.
 
-Servers without a check are always UP: nobody could raise them again.
+Servers without a check are always UP: nobody could raise them again. The same holds while an
+operator has paused the checks of one, unless the operator has put it DOWN.
 """
 
 from __future__ import annotations
@@ -78,15 +79,17 @@ class ServerChecks:
     ) -> None:
         self.spec = spec
         self.last: Outcome | None = None
+        self.last_began_at: float | None = None  # on edge.clock.now()'s clock
         self.failures = 0  # failed checks while UP, as HAProxy's chkfail
-        self.times_down = 0  # changes from UP to DOWN, as HAProxy's chkdown
+        self.times_down = 0  # changes from UP to DOWN or maintenance, as HAProxy's chkdown
+        self.is_paused = False  # by an operator: HAProxy's `disable health`
         self._states = states
         self._on_change = on_change
         self._machine = _machine_for(spec, states)
         self._wake = asyncio.Event()
         self._is_check_due_now = False
         self._due_at = 0.0
-        self._was_in_maintenance = False
+        self._was_in_maintenance = states.server(spec.slot)["admin"] == AdminState.MAINT
 
     @property
     def status(self) -> str:
@@ -97,7 +100,7 @@ class ServerChecks:
         self._due_at = now() + first_delay_s
         while True:
             await self._pause()
-            if not self._was_in_maintenance:
+            if not self._was_in_maintenance and not self.is_paused:
                 await self._check()
             self._due_at = now() + self._machine.interval_s()
 
@@ -105,10 +108,31 @@ class ServerChecks:
         """Takes note of what others wrote to the shared state since the last look."""
         view = self._states.server(self.spec.slot)
         self._look_at_maintenance(view["admin"] == AdminState.MAINT)
+        if self.is_paused and self._machine.is_up and view["state"] != ServerState.UP:
+            self._states.set_server(self.spec.slot, state=ServerState.UP, connect_fail_streak=0)
+            return
         self._adopt(view["state"] == ServerState.UP)
         if self._machine.on_connect_failures_seen(view["connect_fail_streak"]):
             self._is_check_due_now = True
             self._wake.set()
+
+    def pause(self) -> None:
+        """No more checks until `resume`; the state stays as it is."""
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """Checks go on, the next at once."""
+        if self.is_paused:
+            self.is_paused = False
+            self._is_check_due_now = True
+            self._wake.set()
+
+    def force(self, *, is_up: bool) -> None:
+        """An operator's word in place of a check's; the next check has its own."""
+        self._machine.on_forced(is_up)
+        self._states.set_server(
+            self.spec.slot, state=_state(is_up), health=self._machine.counter, checked=True
+        )
 
     async def _pause(self) -> None:
         while not self._is_check_due_now and (left_s := self._due_at - now()) > 0:
@@ -122,7 +146,9 @@ class ServerChecks:
 
     async def _check(self) -> None:
         streak = self._states.server(self.spec.slot)["connect_fail_streak"]
+        began_at = now()
         self.last = await self.spec.probe.run(self.spec.timeout_s)
+        self.last_began_at = began_at
         self._adopt(self._states.server(self.spec.slot)["state"] == ServerState.UP)
         self._apply(self.last, streak)
 
@@ -168,6 +194,8 @@ class ServerChecks:
             )
             self._is_check_due_now = True
             self._wake.set()
+        elif is_in_maintenance and not self._was_in_maintenance:
+            self.times_down += self._machine.is_up  # HAProxy counts it as a change to DOWN
         self._was_in_maintenance = is_in_maintenance
 
     def _tell(self, outcome: Outcome | None) -> None:
@@ -189,12 +217,18 @@ class HealthRunner:
         self.servers = {spec.key: ServerChecks(spec, states, on_change) for spec in specs}
         self._states = states
         self._unchecked_slots = tuple(unchecked_slots)
+        self._held_down: set[int] = set()  # unchecked servers that an operator has put DOWN
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look_for_ever())
             for server, delay_s in zip(self.servers.values(), self._first_delays(), strict=True):
                 tasks.create_task(server.run(delay_s))
+
+    def force_unchecked(self, slot: int, *, is_up: bool) -> None:
+        """An operator's word on a server that nothing checks; it holds while this process lives."""
+        (self._held_down.discard if is_up else self._held_down.add)(slot)
+        self._states.set_server(slot, state=_state(is_up), connect_fail_streak=0)
 
     def _first_delays(self) -> list[float]:
         """Seconds to the first check of each server: evenly spread over at most an interval."""
@@ -216,7 +250,8 @@ class HealthRunner:
         for server in self.servers.values():
             server.look()
         for slot in self._unchecked_slots:
-            if self._states.server(slot)["state"] != ServerState.UP:
+            is_down = self._states.server(slot)["state"] != ServerState.UP
+            if is_down and slot not in self._held_down:
                 self._states.set_server(slot, state=ServerState.UP, connect_fail_streak=0)
 
 

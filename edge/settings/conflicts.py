@@ -31,6 +31,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _shared_names(values)
     yield from _unfit_roles(values)
     yield from _unfit_policy(values)
+    yield from _unreachable_stats(values)
     yield from _shared_pops(values)
 
 
@@ -60,6 +61,8 @@ def _no_tier_or_listener(values: Mapping[str, object]) -> Iterator[Conflict]:
 def _addresses(values: Mapping[str, object]) -> Iterator[tuple[KeyPath, object]]:
     for owner in (*TIERS, "admin"):
         yield (owner, "listen"), _mapping(values.get(owner)).get("listen")
+    stats = _mapping(_mapping(values.get("haproxy")).get("stats"))
+    yield ("haproxy", "stats", "listen"), stats.get("listen")
     for index, site in _sites(values):
         yield ("cdn", "sites", index, "listen"), site.get("listen")
     for index, node in _nodes(values):
@@ -115,6 +118,15 @@ def _unfit_policy(values: Mapping[str, object]) -> Iterator[Conflict]:
         if key in cdn and policy != reader and policy in POLICY_OF.values():
             text = f"changes nothing under policy {policy}: leave it out, or set `policy: {reader}`"
             yield ("cdn", key), text
+
+
+def _unreachable_stats(values: Mapping[str, object]) -> Iterator[Conflict]:
+    haproxy = _mapping(values.get("haproxy"))
+    if "stats" not in haproxy:
+        return
+    stats = haproxy["stats"]
+    if stats is None or (isinstance(stats, dict) and not (stats.keys() & {"socket", "listen"})):
+        yield ("haproxy", "stats"), "needs `socket` (a path), `listen` (an address), or both"
 
 
 def _shared_pops(values: Mapping[str, object]) -> Iterator[Conflict]:

@@ -9,8 +9,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edge.settings.scalars import Count, Duration
+from edge.settings.address import Address
+from edge.settings.scalars import Count, Duration, Text
+from edge.settings.section import Section
 from edge.settings.tier import Tier
+
+# A socket's name has at most 107 bytes (unix(7)); it is made under a longer name and then moved.
+_SOCKET_PATH = r"/[!-~]{1,90}"
+
+
+class Stats(Section):
+    """HAProxy's `stats socket`: its command-line interface at a path, an address, or both."""
+
+    socket: Annotated[
+        str | None,
+        Text(_SOCKET_PATH, "an absolute path of at most 91 visible characters"),
+        Field(description="Path of the unix socket; only its owner may connect."),
+    ] = None
+    listen: Annotated[
+        str | None,
+        Address(),
+        Field(description="The same on TCP. Nobody is asked for a token: keep it private."),
+    ] = None
+    level: Annotated[
+        Literal["user", "operator", "admin"],
+        Field(description="What its clients may do; only admin changes servers."),
+    ] = "operator"
 
 
 class Haproxy(Tier):
@@ -49,3 +73,6 @@ class Haproxy(Tier):
             " queue. 0: no limit."
         ),
     ] = 0
+    stats: Stats | None = Field(
+        default=None, description="HAProxy's run-time interface (CLI). Absent: there is none."
+    )

@@ -40,6 +40,8 @@ def test_the_whole_chain_is_shown(world: BuildWorld) -> None:
     node1, node2 = status["tiers"][1]["servers"]
     assert (node1["target"], node1["weight"], node1["backup"]) == ("127.0.0.1:9001", 3, False)
     assert node2["backup"] is True
+    assert [server["node"] for server in elb["servers"]] == ["node1", "node2"]
+    assert node1["check"]["age_s"] is None, "no check has run"
     assert node1["counters"]["requests"] == 1000 * built.slot(KEY) + 1
     assert node1["in_flight"] == 1000 * built.slot(KEY) + 2
 

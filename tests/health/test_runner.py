@@ -116,6 +116,22 @@ def test_a_dead_server_goes_down_at_its_first_check_and_is_checked_on(arena: Are
     asyncio.run(scenario())
 
 
+def test_when_the_last_check_began_is_known_once_it_has_ended(arena: Arena) -> None:
+    async def scenario() -> None:
+        bench = Bench(arena, ScriptedProbe(False), FAR)
+        checks = bench.runner.servers["t/s"]
+        bench.probe.gate.clear()
+        async with bench.running():
+            began_at = await bench.probe.next_run()
+            assert checks.last_began_at is None
+            bench.probe.gate.set()
+            await bench.next_change()
+            assert checks.last_began_at is not None
+            assert checks.last_began_at <= began_at < checks.last_began_at + REACTION_S_MAX
+
+    asyncio.run(scenario())
+
+
 def test_a_failed_connect_of_a_worker_leads_to_a_check_within_100_ms(arena: Arena) -> None:
     async def scenario() -> None:
         bench = Bench(arena, ScriptedProbe(True), FAR)
