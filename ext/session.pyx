@@ -581,6 +581,9 @@ cdef uint32_t mark(Session s, Head *inner, int hit, uint32_t size) except 0:
     cdef char *end
     memset(&d, 0, sizeof(Delivery))
     d.mark = hit
+    d.inner = s.visits > 0                     # else its edge would not know how long, nor by what
+    d.digest[0] = s.key_hash[0]                # key it is purged
+    d.digest[1] = s.key_hash[1]
     d.elapsed_ms = <uint32_t>((now_us() - s.started_us) // 1000)
     d.started_us = wall_us() - (now_us() - s.started_us)
     end = write_marks(s.site.out.data + size - 2, s.entry.cache.marks, inner, &d)
