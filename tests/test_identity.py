@@ -47,6 +47,14 @@ def test_without_a_service_two_cdns_of_one_machine_are_strangers() -> None:
     assert options(port=80) == options(port=80)
 
 
+def test_without_a_service_the_sites_of_one_cdn_know_each_other() -> None:
+    """Else the shield would keep from its edge what only the edge may read."""
+    edge = options(listen="127.0.0.1:8080", shield="IAD")
+    shield = options("cache-iad12345-IAD", listen="127.0.0.1:8080", pop="IAD")
+    assert edge["service_hash"] == shield["service_hash"]
+    assert edge["service_hash"] != options(listen="127.0.0.1:8081")["service_hash"]
+
+
 def test_switches_follow_the_settings() -> None:
     made = options()
     assert made["node"] == "cache-fra12345-FRA"

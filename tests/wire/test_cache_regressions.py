@@ -1,10 +1,12 @@
 """Defects of the cache that once were: each test holds one of them down, on the wire.
 
-Most were found by tests/fuzz/fuzz_cache.py or by reading as an attacker would. Each test has paths of its own.
+Most were found by tests/fuzz/fuzz_cache.py or by reading as an attacker would. Each test has paths
+of its own.
 """
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import random
 from collections.abc import Iterator
@@ -209,12 +211,15 @@ def test_soft_purge_while_it_is_fetched(stand: Stand) -> None:
 
 
 def test_304_to_a_question_without_condition_renews_nothing(stand: Stand) -> None:
+    """It is no answer at all: what is stale stands in for it where that is allowed."""
     same = b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=3600\r\n\r\n"
-    with stand.node([answer(b"old", *STALE)], [same], [answer(b"new", FRESH)]) as node:
-        with stand.client() as client:
-            assert client.get("/unasked").body == b"old"
-            assert not client.get("/unasked").body
-            assert client.get("/unasked").body == b"new"
+    with (
+        stand.node([answer(b"old", *STALE)], [same], [answer(b"new", FRESH)]) as node,
+        stand.client() as client,
+    ):
+        assert client.get("/unasked").body == b"old"
+        assert client.get("/unasked").body == b"old"
+        assert client.get("/unasked").body == b"new"
     assert not node.requests[1].values(b"if-none-match")
     assert len(node.requests) == 3
 
@@ -254,11 +259,13 @@ def test_rfc9111_accept_encoding_is_forwarded(strict: Stand) -> None:
 def test_bytes_behind_a_304_end_the_connection(stand: Stand) -> None:
     """They were dropped and their connection kept: had more come, it would have been an answer."""
     same = b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\nCache-Control: max-age=60\r\n\r\n'
-    with stand.node([answer(b"old", *STALE, b'ETag: "1"')], [same + b"HTTP/1.1 2"]) as node:
-        with stand.client() as client:
-            assert client.get("/behind").body == b"old"
-            assert client.get("/behind").body == b"old"
-            assert client.get("/behind/next").body == b"ok"
+    with (
+        stand.node([answer(b"old", *STALE, b'ETag: "1"')], [same + b"HTTP/1.1 2"]) as node,
+        stand.client() as client,
+    ):
+        assert client.get("/behind").body == b"old"
+        assert client.get("/behind").body == b"old"
+        assert client.get("/behind/next").body == b"ok"
     assert [request.connection for request in node.requests] == [0, 0, 1]
 
 
@@ -282,14 +289,14 @@ def test_trailers_in_two_reads_of_a_body_that_is_too_long(stand: Stand) -> None:
 
 
 def test_too_long_when_compressed(stand: Stand) -> None:
-    """It ends visibly; it once ended the worker."""
+    """Its client gets the whole of it; it once ended the worker."""
     body = random.Random(1).randbytes(3 * MAX_OBJECT_BYTES)
     pieces = [body[at : at + 4000] for at in range(0, len(body), 4000)]
     text = b"\r\nCache-Control: max-age=60\r\nContent-Type: text/plain\r\n\r\n"
     long = chunked_answer(*pieces).replace(b"\r\n\r\n", text, 1)
     with stand.node([long]), stand.client() as client:
-        client.send(b"GET /long HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
-        assert client.read_to_end()
+        response = client.get("/long", b"Accept-Encoding: gzip")
+        assert gzip.decompress(response.body) == body
     with stand.node(), stand.client() as client:
         assert client.get("/long/next").body == b"ok"
     stand.check()
