@@ -5,20 +5,18 @@ client of the second kind gets to see is Surrogate-*. So a service is a keyed ha
 """
 
 import hmac
-import re
 from base64 import b64encode
 from typing import Any
 
 from edge.settings.cdn import Cdn
 
 
-def fastly_options(settings: Cdn, node: str, port: int) -> dict[str, Any]:
-    """Key `fastly` of a hop of `ext.forward.Recipe`."""
-    # Without a service nobody shares our identity, not even another cdn on this machine; but the
-    # sites of one cdn do. They are on one machine, and have the address of the first of them.
-    machine = re.sub(r"\D", "", node)
-    service, secret = f"{machine}:{settings.listen or port}", ""
-    if settings.service is not None:
+def fastly_options(settings: Cdn, node: str, port: int, run_secret: str) -> dict[str, Any]:
+    """Key `fastly` of a hop of `ext.forward.Recipe`. `run_secret`: of this `edge run`."""
+    # Without a token nobody shares our identity, not even another cdn on this machine; but the
+    # sites of one cdn do. They are in one process, and have the address of the first of them.
+    service, secret = str(settings.listen or port), run_secret
+    if settings.service is not None and settings.service.tokens:
         service, secret = settings.service.id, "\n".join(sorted(settings.service.tokens))
     return {
         "node": node,

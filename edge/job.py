@@ -50,6 +50,7 @@ class Job:
     stats_fds: list[int] = field(default_factory=list)  # of HAProxy's CLI
     cache_fd: int | None = None  # the cdn's memory, and what tells that something in it has moved
     wake_fd: int | None = None
+    run_secret: str = ""  # of this `edge run`: what its processes know each other by
     started_at: float = 0.0  # unix seconds of the start of `edge run`
 
     def settings_json(self) -> str:

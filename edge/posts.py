@@ -37,6 +37,7 @@ class Outfit:
     admin_fd: int | None
     started_at: float
     cache: Store | None = None
+    run_secret: str = ""
     stats_fds: tuple[int, ...] = ()
 
     def job(
@@ -55,6 +56,7 @@ class Outfit:
             admin_fd=admin_fd,
             cache_fd=None if self.cache is None else self.cache.fd,
             wake_fd=None if self.cache is None else self.cache.wake_fd,
+            run_secret=self.run_secret,
             started_at=self.started_at,
         )
 

@@ -7,6 +7,7 @@ Until one of the two is called, everything that the generation before uses stays
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ class Resources:
     def __init__(self, activation: Activation | None = None) -> None:
         self._activation = activation or Activation([])
         self._started_at = wall()
+        self._run_secret = secrets.token_hex(16)
         try:
             self._arena = Arena.create()
         except OSError as error:
@@ -71,6 +73,7 @@ class Resources:
             listeners=[self._listener_jobs(orders, worker) for worker in range(size)],
             started_at=self._started_at,
             cache=self._cache,
+            run_secret=self._run_secret,
             stats_fds=self._stats.fds(orders.stats),
         )
 

@@ -189,7 +189,7 @@ class Worker:
         return Entry(
             self._site,
             Session,
-            Recipe([hop_options(tier) for tier in chain]),
+            Recipe([hop_options(tier, self._job.run_secret) for tier in chain]),
             cdn=tiers["cdn"],
             elb=tiers["elb"],
             haproxy=tiers["haproxy"],
@@ -198,7 +198,7 @@ class Worker:
             answer_ms=round(slowest.settings.timeouts.server_s * 1000),
             between_ms=min(between_bytes_ms(tier.settings) for tier in chain),
             answer_kind=KINDS[slowest.kind],
-            outer=outer_recipes(chain),
+            outer=outer_recipes(chain, self._job.run_secret),
         )
 
     def _make_cache(self, outermost: TierPlan) -> Cache | None:
@@ -246,11 +246,13 @@ def chain_from(planned: dict[str, TierPlan], name: str) -> list[TierPlan]:
         chain.append(planned[behind])
 
 
-def outer_recipes(chain: list[TierPlan]) -> list[Recipe | None]:
+def outer_recipes(chain: list[TierPlan], run_secret: str) -> list[Recipe | None]:
     """For each kind of tier, what the tiers in front of it do to an answer that it makes itself."""
     recipes: list[Recipe | None] = [None] * len(KINDS)
     for index, tier in enumerate(chain[1:], 1):
-        recipes[KINDS[tier.kind]] = Recipe([hop_options(outer) for outer in chain[:index]])
+        recipes[KINDS[tier.kind]] = Recipe(
+            [hop_options(outer, run_secret) for outer in chain[:index]]
+        )
     return recipes
 
 
@@ -265,7 +267,7 @@ def between_bytes_ms(settings: Cdn | Elb | Haproxy) -> int:
     return round(between_s * 1000)
 
 
-def hop_options(planned: TierPlan) -> dict[str, Any]:
+def hop_options(planned: TierPlan, run_secret: str) -> dict[str, Any]:
     """What one tier does to a request's identity fields, for `ext.forward.Recipe`."""
     forwarded = planned.settings.forwarded
     options: dict[str, Any] = {
@@ -280,7 +282,7 @@ def hop_options(planned: TierPlan) -> dict[str, Any]:
     }
     if isinstance(planned.settings, Cdn):
         node = node_name(planned.settings.pop)
-        options["fastly"] = fastly_options(planned.settings, node, planned.port)
+        options["fastly"] = fastly_options(planned.settings, node, planned.port, run_secret)
     return options
 
 

@@ -354,7 +354,10 @@ cdef class Cached(Relay):
         if self.broken:
             return self.drop()
         self.arm(self.entry.tier.client_ms if self.blocked else 2 * self.entry.between_ms)
-        return 0 if self.blocked or filler.is_squeezing else filler.go_on()
+        # Not paused: another object has moved; what the fill waits for keeps its deadline.
+        if self.blocked or filler.is_squeezing or not filler.node.paused:
+            return 0
+        return filler.go_on()
 
     # -- following ---------------------------------------------------------------------------------
 

@@ -11,8 +11,10 @@ from edge.settings import Cdn
 SERVICE = {"id": "SU1Z0isxPaozGVKXdv0eY", "tokens": ["edge-test-token"]}
 
 
-def options(node: str = "cache-fra12345-FRA", port: int = 80, **values: Any) -> dict[str, Any]:
-    return fastly_options(Cdn.model_validate(values), node, port)
+def options(
+    node: str = "cache-fra12345-FRA", port: int = 80, secret: str = "s", **values: Any
+) -> dict[str, Any]:
+    return fastly_options(Cdn.model_validate(values), node, port, secret)
 
 
 def test_service_hash_has_fastlys_form_and_depends_on_both() -> None:
@@ -53,6 +55,12 @@ def test_without_a_service_the_sites_of_one_cdn_know_each_other() -> None:
     shield = options("cache-iad12345-IAD", listen="127.0.0.1:8080", pop="IAD")
     assert edge["service_hash"] == shield["service_hash"]
     assert edge["service_hash"] != options(listen="127.0.0.1:8081")["service_hash"]
+
+
+@pytest.mark.parametrize("service", [{}, {"service": SERVICE | {"tokens": []}}])
+def test_without_a_token_the_identity_cannot_be_guessed(service: dict[str, Any]) -> None:
+    """Whoever could tell it would see what is for the cdn alone."""
+    assert options(**service)["service_hash"] != options(secret="t", **service)["service_hash"]
 
 
 def test_switches_follow_the_settings() -> None:

@@ -112,7 +112,9 @@ def test_silence_inside_an_answer() -> None:
 
 def test_hop_options_of_every_tier() -> None:
     tiers = whole()
-    assert hop_options(tiers["cdn"]) == {
+    cdn = tiers["cdn"].settings
+    assert isinstance(cdn, Cdn)
+    assert hop_options(tiers["cdn"], "secret") == {
         "x_forwarded_for": "append",
         "x_forwarded_proto": "set",
         "x_forwarded_host": "set",
@@ -121,9 +123,9 @@ def test_hop_options_of_every_tier() -> None:
         "via": "varnish",
         "port": 80,
         "date": True,
-        "fastly": fastly_options(Cdn(), node_name("FRA"), 80),
+        "fastly": fastly_options(cdn, node_name("FRA"), 80, "secret"),
     }
-    assert hop_options(tiers["elb"]) == {
+    assert hop_options(tiers["elb"], "secret") == {
         "x_forwarded_for": "append",
         "x_forwarded_proto": "set",
         "x_forwarded_host": "off",
@@ -133,7 +135,7 @@ def test_hop_options_of_every_tier() -> None:
         "port": 81,
         "date": False,
     }
-    assert hop_options(tiers["haproxy@n2"]) == {
+    assert hop_options(tiers["haproxy@n2"], "secret") == {
         "x_forwarded_for": "line",
         "x_forwarded_proto": "if_none",
         "x_forwarded_host": "if_none",
@@ -146,9 +148,9 @@ def test_hop_options_of_every_tier() -> None:
 
 
 def test_hop_options_are_a_recipe() -> None:
-    recipe = Recipe([hop_options(tier) for tier in chain_from(whole(), "cdn")])
+    recipe = Recipe([hop_options(tier, "secret") for tier in chain_from(whole(), "cdn")])
     made = request_for_test(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n", recipe)
-    entry = hop_options(whole()["cdn"])["fastly"]
+    entry = hop_options(whole()["cdn"], "secret")["fastly"]
     assert made == (
         b"GET / HTTP/1.1\r\n"
         b"Host: shop\r\n"
@@ -183,7 +185,9 @@ def test_outer_recipes_are_of_the_tiers_in_front() -> None:
         ("elb", [None, None, by_nobody]),
         ("haproxy@n2", [None, None, None]),
     ):
-        assert list(map(answer_through, outer_recipes(chain_from(tiers, entry)))) == expected
+        assert (
+            list(map(answer_through, outer_recipes(chain_from(tiers, entry), "secret"))) == expected
+        )
 
 
 # -- a tier's numbers ---------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Client
-from tests.origin import Gate, Origin, answer, chunked_answer
+from tests.harness import Client, CutShortError
+from tests.origin import Gate, Origin, Pause, Stall, Step, answer, chunked_answer
 from tests.wire.stand import Stand, run_stand
 
 pytestmark = pytest.mark.wire
@@ -43,6 +43,14 @@ SHIELDED = """
 cdn:
   listen: 127.0.0.1:$port
   shield: IAD
+nodes:
+  - {name: node1, web: 127.0.0.1:$node1}
+"""
+IMPATIENT = """
+cdn:
+  listen: 127.0.0.1:$port
+  cache: {size: 8MiB, max_object: 64KiB}
+  timeouts: {between_bytes: 300ms}
 nodes:
   - {name: node1, web: 127.0.0.1:$node1}
 """
@@ -74,6 +82,12 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 def shielded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with run_stand(SHIELDED, tmp_path_factory.mktemp("edge")) as shielded:
         yield shielded
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with run_stand(IMPATIENT, tmp_path_factory.mktemp("edge")) as impatient:
+        yield impatient
 
 
 @pytest.fixture(scope="module")
@@ -279,13 +293,10 @@ def test_trailers_in_two_reads_of_a_body_that_is_too_long(stand: Stand) -> None:
         node.then(head, first, rest, second, b": 1\r\n\r\n")
         before = bytes_read(stand.edge.status())
         client.send(b"GET /trailers HTTP/1.1\r\nHost: shop.example\r\n\r\n")
-        stand.edge.wait_status(lambda status: bytes_read(status) == before + len(head))
-        first.open()
-        client.read_head()
-        received = client.read_exactly(len(body) + len(b"10001\r\n\r\n"))
-        second.open()
-        assert received == b"10001\r\n" + body + b"\r\n"
-        assert client.read_exactly(5) in (b"0\r\n\r\n", b"0\r\nX-")
+        for gate, size in ((first, len(head)), (second, len(head + rest))):
+            stand.edge.wait_status(lambda status, end=before + size: bytes_read(status) == end)
+            gate.open()
+        assert client.read_response().body == body
 
 
 def test_too_long_when_compressed(stand: Stand) -> None:
@@ -312,3 +323,21 @@ def test_parts_are_no_longer_than_one_read(strict: Stand) -> None:
     assert short.status == 206
     assert long.status == 200
     assert long.body == body
+
+
+def test_a_body_that_is_too_long_and_stalls_is_cut_in_time(impatient: Stand) -> None:
+    """Each move of any object that somebody read gave the stalled server more time."""
+    piece = b"7530\r\n" + b"x" * 30_000 + b"\r\n"
+    drip: list[Step] = [step for _ in range(12) for step in (b"1\r\nx\r\n", Pause(0.1))]
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nCache-Control: max-age=60\r\n\r\n"
+    with impatient.node() as node:
+        node.then(head, Pause(0.05), piece, Pause(0.05), piece, piece, Stall())
+        node.then(head, *drip, b"0\r\n\r\n")
+        with begin(impatient, "/stalled") as stalled:
+            stalled.read_head()
+            with begin(impatient, "/dripping") as dripping:
+                dripping.read_head()
+                with pytest.raises(CutShortError):
+                    stalled.read_exactly(1_000_000)
+                # The other one has gone on all the while, and still does.
+                assert not dripping.read_some().endswith(b"0\r\n\r\n")
