@@ -382,8 +382,8 @@ def test_drain_serves_what_is_open_and_refuses_what_is_new(start: Start) -> None
         try:
             late = Client(port)
             late.close()
-        except ConnectionRefusedError:
-            break
+        except (ConnectionRefusedError, ConnectionResetError):
+            break  # reset: it was in the queue of the stand-in, which does not look there last
     assert held.ask() == answer
     held.close()
     assert run.status() == 0
