@@ -230,7 +230,7 @@ class Model:
         is_miss = set(marks) == {b"MISS"} and got.status != 304
         if is_miss and not is_own:
             return f"a miss, but version {version.serial} was fetched for {version.ask}"
-        if version.method == b"HEAD" and ask.method != b"HEAD":
+        if version.method == b"HEAD" and ask.method != b"HEAD" and got.status != 304:
             return "an answer to HEAD"
         for name, value in version.values.items():
             if self.value_of(ask.fields, name) != value:

@@ -118,6 +118,15 @@ def test_an_answer_to_post() -> None:
     assert "POST" in str(model.judge(asked(version), got(version)))
 
 
+def test_an_answer_to_head() -> None:
+    model, version = one()
+    version.method = b"HEAD"
+    assert "HEAD" in str(model.judge(asked(version), got(version)))
+    # Its tag is as good as another, when the origin says so.
+    ask = asked(version, fields={b"if-none-match": version.etag})
+    assert model.judge(ask, got(version, status=304, body=b"")) is None
+
+
 @pytest.mark.parametrize(
     ("purge", "is_wrong"),
     [
