@@ -26,7 +26,6 @@ cdef class Cached(Relay):
     cdef bint asks_prior           # the server was asked whether `prior` is still good
     cdef bint following            # in site.followers
     cdef bint is_stale             # what is found is served stale
-    cdef bint is_whole             # the whole body is sent, no part of it
     cdef bint was_hit              # X-Cache
     cdef uint32_t hits             # X-Cache-Hits
     cdef uint64_t wall_us          # when the cache was last asked: unix time

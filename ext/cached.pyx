@@ -332,15 +332,17 @@ cdef class Cached(Relay):
         cdef Piece piece
         cdef int count = 0
         cdef bint is_last
-        if not self.is_whole:
-            return self.cut()
-        piece.payload = filler.kept.data
-        piece.size = filler.kept.size
+        # Where in the body it begins; who wants a part of it may not be there yet.
+        cdef uint64_t begin = filler.stored_bytes - filler.kept.size
+        cdef uint32_t skip = <uint32_t>min(self.at - begin, <uint64_t>filler.kept.size)
+        piece.payload = filler.kept.data + skip
+        piece.size = <uint32_t>min(filler.kept.size - skip, self.end - self.at)
+        self.at += piece.size
         if self.answer_framing == FRAME_CHUNKED:
             count = frame_chunk(&piece, size_line, &parts[0], 0)
         elif piece.size:
             count = add_part(&parts[0], 0, piece.payload, piece.size)
-        is_last = filler.answer_done and not filler.is_squeezing
+        is_last = self.at >= self.end or (filler.answer_done and not filler.is_squeezing)
         if is_last and self.answer_framing == FRAME_CHUNKED:
             count = add_part(&parts[0], count, b"0\r\n\r\n", 5)
         self.send(&parts[0], count)

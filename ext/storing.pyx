@@ -398,7 +398,6 @@ cdef int deliver_stored(Cached s) except -1:
         count = choose_form(s, &stored, &d, ranges)
     s.at = 0
     s.end = NO_END if seen.length < 0 else <uint64_t>seen.length
-    s.is_whole = d.form == FORM_WHOLE
     s.status = stored.status
     if d.form == FORM_PART:
         s.status = 206
@@ -483,7 +482,6 @@ cdef int deliver_parts(Cached s, const StoredHead *stored, Delivery *d, const By
     if d.form == FORM_PARTS:
         s.status = 206
         d.length = len(body)
-    s.is_whole = d.form == FORM_WHOLE
     s.answer_framing = <uint8_t>d.framing
     n = build_delivery(stored.head, stored.head_size, stored.visible_size, d, s.entry.cache.marks,
                        &s.entry.recipe.via_answer, out)

@@ -96,6 +96,7 @@ class Crowd:
         fail: Callable[[str], None],
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.bears_cuts = False  # there may be no room for what one of them follows
         self._port = port
         self._model = model
         self._resources = resources
@@ -348,7 +349,7 @@ class Crowd:
     def _judge_cut(self, ask: Ask) -> str | None:
         """An answer ends early if its origin does, or, for a follower, if the cache cannot take
         all of it, or if a worker dies."""
-        if ask.resource.is_faulty or ask.resource.size > MAX_OBJECT_BYTES:
+        if self.bears_cuts or ask.resource.is_faulty or ask.resource.size > MAX_OBJECT_BYTES:
             return None
         if self._model.was_disturbed(ask.sent_at, ask.ended_at):
             return None

@@ -38,8 +38,8 @@ SERVICE, TOKEN = "SU1Z0isxPaozGVKXdv0eY", "edge-test-token"
 RESOURCES = 120
 CLIENTS = 12
 WORKERS = 3
-# Of the cache: in the smaller one there is hardly room for what is being read and fetched.
-SIZES = ("1MiB", "4MiB")
+# Of the cache. In the smaller one there is hardly room for what is being read and fetched.
+TIGHT, ROOMY = "1MiB", "4MiB"
 # Nothing is stale but by what the site's answers allow: the model knows no more.
 SITES = {
     "fastly": "policy: fastly",
@@ -77,12 +77,14 @@ class Fuzz:
     def run(self, seconds: float, directory: Path) -> None:
         """Raises AssertionError at the end, with the first violation."""
         config = CONFIG.replace("$site", SITES[self.site])
-        config = config.replace("$size", self._chance.choice(SIZES))
+        size = self._chance.choice((TIGHT, ROOMY))
+        config = config.replace("$size", size)
         with run_stand(config, directory, workers=WORKERS) as stand:
             origin = CacheOrigin(self.model, self.resources, self.seed, stand.ports["node1"])
             crowd = Crowd(
                 stand.ports["port"], self.model, self.resources, self.seed, TOKEN, self._fail
             )
+            crowd.bears_cuts = size == TIGHT
             try:
                 crowd.start(CLIENTS)
                 self._operate(stand, monotonic() + seconds)

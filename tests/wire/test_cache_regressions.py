@@ -54,6 +54,13 @@ cdn:
 nodes:
   - {name: node1, web: 127.0.0.1:$node1}
 """
+TINY = """
+cdn:
+  listen: 127.0.0.1:$port
+  cache: {size: 1MiB, max_object: 1MiB}
+nodes:
+  - {name: node1, web: 127.0.0.1:$node1}
+"""
 CHECKED = """
 cdn:
   listen: 127.0.0.1:$port
@@ -88,6 +95,12 @@ def shielded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with run_stand(IMPATIENT, tmp_path_factory.mktemp("edge")) as impatient:
         yield impatient
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with run_stand(TINY, tmp_path_factory.mktemp("edge")) as tiny:
+        yield tiny
 
 
 @pytest.fixture(scope="module")
@@ -341,3 +354,30 @@ def test_a_body_that_is_too_long_and_stalls_is_cut_in_time(impatient: Stand) -> 
                     stalled.read_exactly(1_000_000)
                 # The other one has gone on all the while, and still does.
                 assert not dripping.read_some().endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("range_", "part"),
+    [
+        (b"bytes=0-", slice(0, None)),
+        (b"bytes=300000-699999", slice(300_000, 700_000)),
+        (b"bytes=699990-", slice(699_990, None)),
+        (b"bytes=5-10", slice(5, 11)),
+    ],
+)
+def test_a_part_of_what_finds_no_room(tiny: Stand, range_: bytes, part: slice) -> None:
+    """While something else takes up the cache. The answer was cut at its beginning."""
+    body = bytes(range(250)) * 2800
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 600001\r\nCache-Control: max-age=60\r\n\r\n"
+    with tiny.node() as node:
+        gate = node.gate()
+        node.then(half + b"x" * 600_000, gate, b"y")
+        node.then(answer(body, FRESH))
+        with begin(tiny, f"/room/{part.start}") as other, tiny.client() as client:
+            other.read_head()
+            other.read_exactly(600_000)
+            got = client.get(f"/part/{part.start}", b"Range: " + range_)
+            assert (got.status, got.body) == (206, body[part])
+            gate.open()
+            assert other.read_exactly(1) == b"y"
+    assert len(node.requests) == 2
