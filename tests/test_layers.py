@@ -42,6 +42,7 @@ LAYER = {
     "ext.readiness": BASE,
     "ext.siphash": BASE,
     "ext.squeeze": BASE,
+    "ext.sticktable": BASE,
     "ext.stream": BASE,
     "ext.surrogate": BASE,
     "ext.timers": BASE,
