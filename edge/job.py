@@ -47,6 +47,7 @@ class Job:
     listeners: list[ListenerJob] = field(default_factory=list)
     slots: dict[str, dict[str, int]] = field(default_factory=dict)
     admin_fd: int | None = None
+    table_fds: dict[str, int] = field(default_factory=dict)  # stick tables, by name
     stats_fds: list[int] = field(default_factory=list)  # of HAProxy's CLI
     cache_fd: int | None = None  # the cdn's memory, and what tells that something in it has moved
     wake_fd: int | None = None
@@ -59,7 +60,7 @@ class Job:
     def descriptors(self) -> list[int]:
         """Every descriptor the child must inherit, without the job document's own."""
         fds = [self.arena_fd, self.ready_fd, *(listener.fd for listener in self.listeners)]
-        fds += self.stats_fds
+        fds += [*self.stats_fds, *self.table_fds.values()]
         fds += [fd for fd in (self.admin_fd, self.cache_fd, self.wake_fd) if fd is not None]
         return [fd for fd in fds if fd != NO_FD]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge.listen import Address
@@ -16,6 +16,7 @@ from edge.plan import build_plan
 from edge.settings import Settings, load
 from edge.settings.address import split_address
 from edge.settings.cdn import Cdn
+from edge.stick_tables import TableOptions, table_orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Orders:
     admin: Address | None
     stats: tuple[str | Address, ...] = ()  # where HAProxy's CLI is: a path, an address
     cache_bytes: int | None = None  # None: no cdn in this process
+    tables: dict[str, TableOptions] = field(default_factory=dict)  # stick tables, by name
 
     def addresses(self) -> tuple[Address, ...]:
         """Each address that tiers listen on, once."""
@@ -90,6 +92,7 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
             ),
             None,
         ),
+        tables=table_orders(plan),
     )
 
 

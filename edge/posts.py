@@ -2,17 +2,19 @@
 
 A post turns what a whole generation was given (`Outfit`) into the job of one child, and keeps the
 arena's rows: a worker has a row while it lives, and when it is gone its gauges there fall to
-zero, and what it held of the cache is let go.
+zero, and what it held of the cache and of stick tables is let go.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge.job import NO_FD, Job, ListenerJob
 from ext.arena import Arena
+from ext.sticktable import StickTable
 from ext.store import Store
 
 
@@ -39,6 +41,7 @@ class Outfit:
     cache: Store | None = None
     run_secret: str = ""
     stats_fds: tuple[int, ...] = ()
+    tables: Mapping[str, StickTable] = field(default_factory=dict)
 
     def job(
         self, ready_fd: int, *, row: int | None, listeners: list[ListenerJob], admin_fd: int | None
@@ -57,6 +60,7 @@ class Outfit:
             cache_fd=None if self.cache is None else self.cache.fd,
             wake_fd=None if self.cache is None else self.cache.wake_fd,
             run_secret=self.run_secret,
+            table_fds={name: table.fd for name, table in self.tables.items()},
             started_at=self.started_at,
         )
 
@@ -87,6 +91,8 @@ class WorkerPost:
             return
         if self._outfit.cache is not None:
             self._outfit.cache.sweep_row(self._row)
+        for table in self._outfit.tables.values():
+            table.sweep_row(self._row)
         self._outfit.arena.release_row(self._row)
         self._row = None
 

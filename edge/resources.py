@@ -21,6 +21,7 @@ from edge.orders import Orders, ServerOrder
 from edge.posts import Outfit
 from edge.settings.address import join_address
 from edge.stats_sockets import StatsSockets
+from edge.stick_tables import StickTables
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
 from ext.store import Store
@@ -42,6 +43,7 @@ class Resources:
         self._admin: tuple[Address, socket.socket] | None = None
         self._admin_before: tuple[Address, socket.socket] | None = None
         self._stats = StatsSockets()
+        self._tables = StickTables()
         self._targets: dict[str, str] = {}
         self._servers: dict[str, ServerOrder] = {}  # of the generation that serves, by key
         # Written when something of the cache that is waited for has moved; read by nobody.
@@ -61,6 +63,7 @@ class Resources:
         self._admin_before = self._admin
         self._admin = self._opened_admin(orders.admin)
         self._stats.open(orders.stats)
+        self._tables.open(orders.tables)
         self._cache_before = self._cache
         self._cache = self._made_cache(orders.cache_bytes)
         return Outfit(
@@ -75,6 +78,7 @@ class Resources:
             cache=self._cache,
             run_secret=self._run_secret,
             stats_fds=self._stats.fds(orders.stats),
+            tables=self._tables.of(orders.tables),
         )
 
     def accept(self, orders: Orders) -> None:
@@ -85,6 +89,7 @@ class Resources:
             self._admin_before[1].close()
         self._admin_before = self._admin
         self._stats.accept(orders.stats)
+        self._tables.accept(orders.tables)
         self._cache_before = self._cache
         self._servers = {server.key: server for server in orders.servers}
         wanted = [*orders.addresses(), *([orders.admin] if orders.admin else [])]
@@ -117,6 +122,7 @@ class Resources:
             self._admin[1].close()
         self._admin = self._admin_before
         self._stats.undo()
+        self._tables.undo()
         self._cache = self._cache_before
 
     def stop_listening(self) -> None:

@@ -118,9 +118,9 @@ cdef class StickTable:
                bint nopurge=False, store=()):
         """An empty table; its descriptor is inheritable and owned by the caller.
 
-        `key_type`: of TYPE_NAMES; `size`: entries; `key_bytes`: of strings and binaries; `store`: pairs
-        of a name of DATA_NAMES and the period of a rate in ms (0 for what is none). ValueError for
-        what cannot be, OSError and MemoryError when there is no memory.
+        `key_type`: of TYPE_NAMES; `size`: entries; `key_bytes`: of strings and binaries; `store`:
+        pairs of a name of DATA_NAMES and the period of a rate in ms (0 for what is none).
+        ValueError for what cannot be, OSError and MemoryError when there is no memory.
         """
         cdef TableHead head
         cdef StickTable table
@@ -544,8 +544,8 @@ cdef class StickTable:
                 self.leave(s)
 
     def entries(self):
-        """All of them in the order of their keys: (key, requests that hold it, ms to live or None,
-        {name: value})."""
+        """All of them in the order of their keys: (key, place in memory, requests that hold it, ms
+        to live or None, {name: value})."""
         cdef uint32_t i, index
         cdef TableShard *s
         found = []
@@ -573,7 +573,7 @@ cdef class StickTable:
                         or (is_expired(e, now) and not e.refs)):
                     continue                   # given back
                 left_ms = max(0, <int64_t>(e.expires_ms - now)) if e.expires_ms else None
-                found.append((key, e.refs, left_ms,
+                found.append((key, <char *>e - self.base, e.refs, left_ms,
                               {DATA_NAMES[i]: self.read(e, i, now) for i in range(SD_COUNT)
                                if self.head.offset[i]}))
             return until if until <= s.fresh else 0

@@ -96,6 +96,7 @@ LAYER = {
     "edge.reload_command": PROCESS,
     "edge.resources": PROCESS,
     "edge.stats_sockets": PROCESS,
+    "edge.stick_tables": PROCESS,
     "edge.status_command": PROCESS,
     "edge.supervisor": PROCESS,
     "edge.worker": PROCESS,

@@ -12,9 +12,11 @@ from pydantic import Field
 from edge.settings.address import Address
 from edge.settings.scalars import Count, Duration, Text
 from edge.settings.section import Section
+from edge.settings.stick_table import StickTable
 from edge.settings.tier import Tier
 
 # A socket's name has at most 107 bytes (unix(7)); it is made under a longer name and then moved.
+_TABLE_NAME = Text(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", "1 to 63 letters, digits, dots, - or _")
 _SOCKET_PATH = r"/[!-~]{1,90}"
 
 
@@ -73,6 +75,10 @@ class Haproxy(Tier):
             " queue. 0: no limit."
         ),
     ] = 0
+    stick_tables: Annotated[
+        dict[Annotated[str, _TABLE_NAME], StickTable],
+        Field(description="Tables that rules count in, by their names."),
+    ] = Field(default_factory=dict)
     stats: Stats | None = Field(
         default=None, description="HAProxy's run-time interface (CLI). Absent: there is none."
     )

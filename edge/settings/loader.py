@@ -52,18 +52,22 @@ def _field_problems(document: Document, error: ValidationError) -> Iterator[Prob
 def section_at(path: KeyPath) -> type[Section] | None:
     """The model of the mapping under a path of YAML keys; None where there is no mapping."""
     section: type[Section] | None = Settings
+    is_name = False  # of a row in a mapping of them, such as a stick table's
     for step in path:
-        if isinstance(step, str):
+        if is_name:
+            is_name = False
+        elif isinstance(step, str):
             field = section.keys().get(step) if section else None
             section = _section_in(field.annotation) if field else None
+            is_name = field is not None and get_origin(field.annotation) is dict
     return section
 
 
 def _section_in(annotation: Any) -> type[Section] | None:
-    """The model inside `Model`, `Model | None` or `list[Model]`."""
+    """The model inside `Model`, `Model | None`, `list[Model]` or `dict[str, Model]`."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    if get_origin(annotation) in (list, Union, types.UnionType):
+    if get_origin(annotation) in (list, dict, Union, types.UnionType):
         found = (_section_in(inner) for inner in get_args(annotation))
         return next((section for section in found if section), None)
     return None

@@ -43,11 +43,11 @@ def worker(table: StickTable, row: int = 0) -> StickTable:
 
 
 def keys(table: StickTable) -> list[bytes]:
-    return [key for key, _, _, _ in table.entries()]
+    return [key for key, *_ in table.entries()]
 
 
 def data(table: StickTable, key: bytes) -> dict[str, int]:
-    return next(data for found, _, _, data in table.entries() if found == key)
+    return next(data for found, _, _, _, data in table.entries() if found == key)
 
 
 def test_the_names_are_in_the_order_of_the_numbers() -> None:
@@ -206,7 +206,7 @@ def test_what_has_expired_is_not_there() -> None:
 def test_a_table_without_expiry_tells_no_time_to_live() -> None:
     table = make()
     assert table.set(b"a", {"gpc0": 4}) is True
-    assert [(key, refs, left) for key, refs, left, _ in table.entries()] == [(b"a", 0, None)]
+    assert [(key, refs, left) for key, _, refs, left, _ in table.entries()] == [(b"a", 0, None)]
     assert data(table, b"a")["gpc0"] == 4
 
 
@@ -308,7 +308,7 @@ def test_what_a_dead_worker_held_is_given_back() -> None:
         gone.track_for_test(b"a")
     stays.track_for_test(b"a")
     table.sweep_row(3)
-    assert [(key, refs) for key, refs, _, _ in table.entries()] == [(b"a", 1)]
+    assert [(key, refs) for key, _, refs, _, _ in table.entries()] == [(b"a", 1)]
     assert data(table, b"a")["conn_cur"] == 1
     table.sweep_row(3)
     assert data(table, b"a")["conn_cur"] == 1
@@ -389,8 +389,8 @@ def test_workers_die_anywhere_and_the_books_add_up() -> None:
         end(child)
         table.sweep_row(row)
     entries = table.entries()
-    assert [refs for _, refs, _, _ in entries] == [0] * len(entries)
-    assert [data["conn_cur"] for _, _, _, data in entries] == [0] * len(entries)
+    assert [refs for _, _, refs, _, _ in entries] == [0] * len(entries)
+    assert [data["conn_cur"] for _, _, _, _, data in entries] == [0] * len(entries)
     assert len(entries) == table.used() <= 30
     w = worker(table, 9)
     assert all(w.track_for_test(b"new %d" % number) for number in range(30))

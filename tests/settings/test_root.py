@@ -57,6 +57,7 @@ HAPROXY = TIER | {
     "error_limit": 10,
     "retry_after_s": 1.0,
     "server_maxconn": 0,
+    "stick_tables": {},
     "stats": None,
 }
 ELB = TIER | {

@@ -95,9 +95,6 @@ class Pair:
 
 @contextmanager
 def run_pair(folder: Path, *, is_checked: bool, level: str = "admin") -> Iterator[Pair]:
-    program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if program is None:
-        pytest.skip("haproxy is not installed")
     with Origin() as one, Origin() as two, Origin() as three:
         nodes = [one.port, two.port, three.port]
         theirs = Side(folder / "haproxy.sock", free_port())
@@ -120,12 +117,16 @@ def run_pair(folder: Path, *, is_checked: bool, level: str = "admin") -> Iterato
             level=level,
             checks=EDGE_CHECKS if is_checked else EDGE_NO_CHECKS,
         )
-        with run_edge(text, folder), _haproxy(program, file, theirs):
+        with run_edge(text, folder), real_haproxy(file, theirs):
             yield Pair(theirs, ours)
 
 
 @contextmanager
-def _haproxy(program: str, file: Path, side: Side) -> Iterator[None]:
+def real_haproxy(file: Path, side: Side) -> Iterator[None]:
+    """Debian's HAProxy with a configuration file whose CLI is `side`'s."""
+    program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if program is None:
+        pytest.skip("haproxy is not installed")
     process = subprocess.Popen([program, "-db", "-f", str(file)], stderr=subprocess.DEVNULL)
     try:
         stop_at = time.monotonic() + WAIT_S_MAX

@@ -28,6 +28,7 @@ from edge.control.haproxy.statistics import (
     counts_of,
     stat_rows,
 )
+from edge.control.haproxy.tables import Tables
 from ext.limits import AdminState
 
 LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,9})")
@@ -109,10 +110,13 @@ class Command:
 class Commands:
     """All commands over one control process."""
 
-    def __init__(self, snapshots: Snapshots, changes: Changes, rates: Rates) -> None:
+    def __init__(
+        self, snapshots: Snapshots, changes: Changes, rates: Rates, tables: Tables | None = None
+    ) -> None:
         self.snapshots = snapshots
         self.changes = changes
         self.rates = rates
+        self.tables = tables or Tables({})
         self._table = list(self._rows())
 
     def answer(self, client: Client, line: str) -> str:
@@ -131,7 +135,8 @@ class Commands:
             return str(error)
 
     def look(self) -> None:
-        """Counts for the rates; once a second."""
+        """Counts for the rates, and what has expired in tables; once a second."""
+        self.tables.expire()
         self.rates.look(counts_of(self.snapshots.proxies()), now())
 
     def _of_session(self, client: Client, words: list[str]) -> str:
@@ -166,6 +171,7 @@ class Commands:
     def _rows(self) -> Iterator[Command]:
         everyone, operator, admin = Level.USER, Level.OPERATOR, Level.ADMIN
         for words, arguments, text, level, run in (
+            ("clear table", " <table> [<filter>]*", "remove an entry", operator, self._clear_table),
             ("disable agent", "", "disable agent checks", admin, self._disable_agent),
             ("disable health", "", "disable health checks", admin, self._disable_health),
             ("disable server", " (DEPRECATED)", USE_SET, admin, self._disable_server),
@@ -175,6 +181,13 @@ class Commands:
             ("get weight", " <bk>/<srv>", "report a server's weight", everyone, self._get_weight),
             ("operator", "", "lower this session's level to operator", operator, self._operator),
             ("set server", " <bk>/<srv> [opts]", "change a server", admin, self._set_server),
+            (
+                "set table",
+                " <table> key <k> [data.* <v>]*",
+                "set an entry's data",
+                operator,
+                self._set_table,
+            ),
             ("set timeout", " [cli] <delay>", "change a timeout", everyone, self._set_timeout),
             ("set weight", " <bk>/<srv>  (DEPRECATED)", USE_SET, admin, self._set_weight),
             ("show backend", "", "list backends", everyone, self._show_backend),
@@ -245,8 +258,8 @@ class Commands:
         """The workers' sessions are not listed: as HAProxy answers when there is none."""
         return "Session not found.\n" if words and words[0] != "all" else ""
 
-    def _show_table(self, _client: Client, words: Sequence[str]) -> str:
-        return "No such table\n" if words else ""
+    def _show_table(self, client: Client, words: Sequence[str]) -> str:
+        return self.tables.show(words, is_privileged=client.level >= Level.OPERATOR)
 
     def _show_level(self, client: Client, _words: Sequence[str]) -> str:
         return f"{client.level.text}\n"
@@ -291,6 +304,12 @@ class Commands:
         server = find_server(self.snapshots.proxies(), _word(words, 0))
         self.changes.set_state(server, AdminState.MAINT)
         return ""
+
+    def _set_table(self, _client: Client, words: Sequence[str]) -> str:
+        return self.tables.set(words)
+
+    def _clear_table(self, _client: Client, words: Sequence[str]) -> str:
+        return self.tables.clear(words)
 
     def _enable_health(self, _client: Client, words: Sequence[str]) -> str:
         self.changes.resume_checks(find_server(self.snapshots.proxies(), _word(words, 0)))

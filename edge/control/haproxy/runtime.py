@@ -11,11 +11,13 @@ from edge.control.haproxy.cli import Cli
 from edge.control.haproxy.commands import Client, Commands, Level
 from edge.control.haproxy.rates import LOOK_S, Rates
 from edge.control.haproxy.snapshot import Snapshots
+from edge.control.haproxy.tables import Tables
 from edge.control.view import ControlView
 from edge.health.runner import HealthRunner
 from edge.job import Job
 from edge.plan import Plan
 from edge.settings.haproxy import Haproxy, Stats
+from edge.stick_tables import attach_tables
 from ext.arena import Arena
 
 REST_PER_LOOK = 50  # looks take at most a fiftieth of the time that checks need, too
@@ -28,7 +30,8 @@ def make_commands(
     if not any(tier.kind == "haproxy" for tier in plan.tiers):
         return None
     snapshots = Snapshots(view, plan, arena, job.slots["servers"])
-    return Commands(snapshots, Changes(arena, health), Rates())
+    tables = Tables(attach_tables(job.table_fds, None))
+    return Commands(snapshots, Changes(arena, health), Rates(), tables)
 
 
 async def look_for_ever(commands: Commands) -> None:
