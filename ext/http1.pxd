@@ -61,3 +61,7 @@ cdef int parse_response_head(const char *p, uint32_t size, const HeadLimits *lim
 cdef int parse_trailers(const char *p, uint32_t size, uint32_t bytes_max,
                         Head *head) noexcept nogil
 cdef int method_number(const char *p, uint32_t size) noexcept nogil
+cdef int check_host(const char *p, uint32_t size) noexcept nogil
+cdef bint is_token(const char *p, uint32_t size) noexcept nogil
+cdef bint is_value(const char *p, uint32_t size) noexcept nogil
+cdef bint is_target(const char *p, uint32_t size) noexcept nogil

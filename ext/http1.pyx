@@ -49,6 +49,29 @@ cdef int fill_classes() except -1:
 fill_classes()
 
 
+cdef bint all_of(const char *p, uint32_t size, unsigned class_) noexcept nogil:
+    cdef uint32_t i
+    for i in range(size):
+        if not kind[<unsigned char>p[i]] & class_:
+            return False
+    return True
+
+
+cdef bint is_token(const char *p, uint32_t size) noexcept nogil:
+    """A field name, a method (RFC 9110 §5.6.2)."""
+    return size > 0 and all_of(p, size, TOKEN)
+
+
+cdef bint is_value(const char *p, uint32_t size) noexcept nogil:
+    """Bytes that a field's value may have (RFC 9110 §5.5)."""
+    return all_of(p, size, VALUE)
+
+
+cdef bint is_target(const char *p, uint32_t size) noexcept nogil:
+    """Bytes that a request's target may have."""
+    return size > 0 and all_of(p, size, TARGET)
+
+
 cdef inline bint is_digit(unsigned char c) noexcept nogil:
     return c >= 48 and c <= 57
 

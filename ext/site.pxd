@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from ext.arena cimport Arena
 from ext.cache cimport Cache
+from ext.edits cimport Edits
 from ext.forward cimport Recipe
 from ext.http1 cimport Head, HeadLimits
 from ext.readiness cimport Readiness
@@ -41,6 +42,10 @@ cdef class Site:
     cdef Scratch tail              # for trailers: they go out together with a head that is in `out`
     cdef Scratch key               # for the cache key of `request`
     cdef Scratch stored            # for stored heads
+    cdef Scratch edited            # what `answer` is parsed from once it has been edited
+    cdef Scratch spare             # the next one of those
+    cdef Head sent                 # of a request as the server will get it, while it is edited
+    cdef Edits edits
     cdef Block *blocks             # free ones
     cdef HeadLimits answer_limits
     cdef readonly bint draining

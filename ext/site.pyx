@@ -39,6 +39,7 @@ cdef class Site:
         self.arena = arena
         self.wheel = Wheel()
         self.readiness = Readiness(loop)
+        self.edits = Edits()
         # A node's head may be as large as the largest that a client may send.
         self.answer_limits.header_bytes = HEAD_BYTES_MAX
         self.answer_limits.header_count = FIELDS_MAX
@@ -58,6 +59,8 @@ cdef class Site:
         free(self.tail.data)
         free(self.key.data)
         free(self.stored.data)
+        free(self.edited.data)
+        free(self.spare.data)
 
     @property
     def parts(self):
