@@ -43,6 +43,7 @@ class ServerPlan:
     backup: bool = False
     maxconn: int = 0
     node: str | None = None
+    cookie: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,7 @@ def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[Ser
             backup=node.backup,
             maxconn=node.maxconn or maxconn,
             node=node.name,
+            cookie=node.cookie or node.name,
         )
         for node in nodes
     )

@@ -32,6 +32,7 @@ from edge.settings.address import split_address
 from edge.settings.cdn import Cdn
 from edge.settings.elb import Elb
 from edge.settings.haproxy import Haproxy
+from edge.settings.persistence import Cookie as CookieSettings
 from ext.arena import Arena
 from ext.balance import BALANCERS
 from ext.cache import Cache
@@ -39,6 +40,7 @@ from ext.deliver import Marks
 from ext.forward import Recipe
 from ext.freshness import Policy
 from ext.limits import Limit
+from ext.persist import Cookie
 from ext.session import Session
 from ext.site import Entry, Site
 from ext.store import Store
@@ -141,6 +143,8 @@ class Worker:
         ]
         next_tier = self._tiers[planned.next_tier] if planned.next_tier else None
         tier.wire(balancer, servers, next_tier)
+        if isinstance(planned.settings, Haproxy) and planned.settings.cookie is not None:
+            tier.keep_clients(self._make_cookie(planned, planned.settings.cookie))
 
     def _make_server(self, tier: Tier, index: int, planned: ServerPlan) -> Server:
         host, port = split_address(planned.address) if planned.address else ("", 0)
@@ -161,6 +165,11 @@ class Worker:
             wheel,
             readiness,
         )
+
+    def _make_cookie(self, planned: TierPlan, settings: CookieSettings) -> Cookie:
+        slots = self._job.slots["servers"]
+        servers = [(server.cookie, slots[server.key]) for server in planned.servers]
+        return Cookie(self._arena, servers, cookie_options(settings))
 
     def _connect_hops(self, planned: TierPlan) -> None:
         """Servers that are another site in this process."""
@@ -321,6 +330,19 @@ def cache_options(settings: Cdn) -> dict[str, Any]:
         "rules": rules,
         "compression": compression_options(settings),
         "platform": platform_options(settings),
+    }
+
+
+def cookie_options(settings: CookieSettings) -> dict[str, Any]:
+    """HAProxy's `cookie` as `ext.persist.Cookie` takes it."""
+    names = ("name", "mode", "indirect", "nocache", "postonly", "preserve", "persist")
+    attributes = [f"domain={domain}" for domain in settings.domains]
+    attributes += ["HttpOnly"] * settings.httponly + ["Secure"] * settings.secure
+    attributes += settings.attributes
+    return {name: getattr(settings, name) for name in names} | {
+        "maxidle_s": round(settings.maxidle_s),
+        "maxlife_s": round(settings.maxlife_s),
+        "tail": "".join(f"; {attribute}" for attribute in attributes),
     }
 
 

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from ext.body cimport BodyReader
 from ext.limits cimport TRIED_MAX
+from ext.persist cimport CookieSeen
 from ext.site cimport Block, Entry, Member, Site
 from ext.upstream cimport Connecting, Server, Tier
 
@@ -60,6 +61,7 @@ cdef class Client(Member):
     cdef Server same               # without redispatch: the server that a retry goes to
     cdef uint16_t tried[TRIED_MAX]
     cdef uint8_t tried_count
+    cdef CookieSeen cookie
     cdef int attempts_left
     cdef uint64_t queue_due_ms     # 0 = has not queued yet
 

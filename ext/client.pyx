@@ -188,6 +188,7 @@ cdef class Client(Member):
         self.status = 0
         self.target = None
         self.same = None
+        self.cookie.done = False
         self.blamed = None
         self.reason = None
         self.tried_count = 0

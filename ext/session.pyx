@@ -65,6 +65,7 @@ from ext.platform import EXCESS_ANSWERS
 from ext.store cimport (
     AGAIN, ALONE, BUSY, FAILED, FILLING, JOIN as BEGUN_JOIN, LEAD, NO_ROOM, Asked, Found, Handle,
     Seen)
+from ext.regulars cimport follow_cookie, give_cookie
 from ext.storing cimport (
     deliver_stored, fetch_again, give_up_fill, invalidate, may_serve_prior, serve_stale,
     store_answer, validated)
@@ -302,6 +303,8 @@ cdef int step_elb(Session s) except -1:
 
 
 cdef int step_haproxy(Session s) except -1:
+    if s.passed_haproxy.cookie is not None and not s.cookie.done:
+        follow_cookie(s, s.passed_haproxy)
     return choose(s, s.passed_haproxy, HAPROXY)
 
 
@@ -343,6 +346,8 @@ cdef int step_answer(Session s) except -1:
             s.node_keeps = False
             s.status, s.reason = EXCESS_ANSWERS[excess]
             return s.fail_with(s.status, s.entry.cdn)
+    if s.server.tier.cookie is not None:
+        give_cookie(s)
     if not s.fill:
         if s.question != NULL and decide_invalidation(&s.entry.cache.rules, s.method, h.status):
             s.recall()

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from ext.arena cimport Arena
 from ext.balance cimport Balancer
 from ext.http1 cimport HeadLimits
+from ext.persist cimport Cookie
 from ext.readiness cimport Readiness
 from ext.stream cimport Connection
 from ext.timers cimport Wheel
@@ -35,6 +36,7 @@ cdef class Tier:
     cdef readonly int kind         # TierKind
     cdef readonly list servers     # of Server
     cdef Balancer balancer
+    cdef Cookie cookie             # None: every request is balanced
     cdef Tier next                 # fused: the cdn's only backend
     cdef int slot
     cdef int key_kind              # KeyKind

@@ -118,6 +118,10 @@ cdef class Tier:
         self.servers = servers
         self.next = next_
 
+    def keep_clients(self, Cookie cookie not None):
+        """Clients that bring this cookie go to its server."""
+        self.cookie = cookie
+
     def close_idle(self):
         """Close every kept connection; at the end of a drain."""
         cdef Server server

@@ -228,8 +228,12 @@ def test_server_has_the_nodes_settings() -> None:
     haproxy = Haproxy(listen="127.0.0.1:80", server_maxconn=20)
     (tier,) = build_plan(Settings(nodes=nodes, haproxy=haproxy), None).tiers
     assert tier.servers == (
-        ServerPlan("a", "haproxy/a", "127.0.0.1:1", None, weight=7, maxconn=3, node="a"),
-        ServerPlan("b", "haproxy/b", "127.0.0.1:2", None, backup=True, maxconn=20, node="b"),
+        ServerPlan(
+            "a", "haproxy/a", "127.0.0.1:1", None, weight=7, maxconn=3, node="a", cookie="a"
+        ),
+        ServerPlan(
+            "b", "haproxy/b", "127.0.0.1:2", None, backup=True, maxconn=20, node="b", cookie="b"
+        ),
     )
 
 

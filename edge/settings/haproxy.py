@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edge.settings.address import Address
+from edge.settings.persistence import Cookie
 from edge.settings.scalars import Count, Duration, Text
 from edge.settings.section import Section
 from edge.settings.stick_table import StickTable
@@ -75,6 +76,10 @@ class Haproxy(Tier):
             " queue. 0: no limit."
         ),
     ] = 0
+    cookie: Cookie | None = Field(
+        default=None,
+        description="Keeps a client at its node by a cookie. Absent: each request is balanced.",
+    )
     stick_tables: Annotated[
         dict[Annotated[str, _TABLE_NAME], StickTable],
         Field(description="Tables that rules count in, by their names."),

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from edge.errors import Bug
 from edge.settings.address import Address
+from edge.settings.persistence import VALUE
 from edge.settings.scalars import Count, Text
 from edge.settings.section import Section
 
@@ -53,6 +54,12 @@ class Node(Section):
         Count(0, 1_000_000, "requests"),
         Field(description="Most requests at once to this node; the others queue. 0: no limit."),
     ] = 0
+
+    cookie: Annotated[
+        str | None,
+        VALUE,
+        Field(description="The node's value of haproxy's `cookie`. Absent: its name."),
+    ] = None
 
     @property
     def serves_web(self) -> bool:

@@ -57,6 +57,7 @@ HAPROXY = TIER | {
     "error_limit": 10,
     "retry_after_s": 1.0,
     "server_maxconn": 0,
+    "cookie": None,
     "stick_tables": {},
     "stats": None,
 }
@@ -164,6 +165,7 @@ NODE_DEFAULTS = {
     "weight": 1,
     "backup": False,
     "maxconn": 0,
+    "cookie": None,
 }
 
 
