@@ -51,10 +51,18 @@ class Activation:
         where = found[0][4]
         return self._sockets.get((str(where[0]), int(where[1])), [])
 
+    def hand_over(self) -> list[int]:
+        return [each.fileno() for group in self._sockets.values() for each in group]
+
     def unused(self, addresses: list[Address]) -> list[Address]:
         """Where systemd listens and the file does not: connections there wait in vain."""
         used = {id(each) for address in addresses for each in self.at(address)}
         return [at for at, found in self._sockets.items() if id(found[0]) not in used]
+
+
+def activation_from(fds: list[int]) -> Activation:
+    """As an earlier program of this process has had it."""
+    return Activation([socket.socket(fileno=fd) for fd in fds])
 
 
 def activation_of(environment: MutableMapping[str, str]) -> Activation:

@@ -1,5 +1,5 @@
 """The command line: `edge run | check | schema | purge | demo`, and what operates a running edge:
-`edge status | drain | ready | maint | rollout | reload`.
+`edge status | drain | ready | maint | rollout | reload | upgrade`.
 
 Each command imports what it needs when it runs, so `edge check` in an editor or a pipeline does
 not pay for the data path. Exit status: 0 good, 1 the file or the run is at fault, 2 the command
@@ -24,6 +24,7 @@ DEMO_SECONDS_MAX = 7 * 24 * 3600
 DRAIN_S_DEFAULT = 60.0  # longer than a request may take by default, shorter than a tunnel
 HEALTH_S_DEFAULT = 60.0  # a restart of PHP and several checks
 RELOAD_S_DEFAULT = 60.0  # twice what the supervisor gives a new generation
+UPGRADE_S_DEFAULT = 120.0  # twice what the supervisor gives a rehearsal
 WAIT_S_MAX = 24 * 3600.0
 WATCH_S_DEFAULT = 1.0
 EXIT_LATE = 3
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_nodes(commands)
     _add_rollout(commands)
     _add_reload(commands)
+    _add_upgrade(commands)
 
     demo = commands.add_parser("demo", help="run three shop nodes and the whole chain before them")
     demo.add_argument(
@@ -208,29 +210,46 @@ def _add_reload(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     reload.set_defaults(command=reload_edge)
 
 
+def _add_upgrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    upgrade = commands.add_parser(
+        "upgrade",
+        help="have a running edge replaced by the version that is installed now",
+        epilog="It is the same process afterwards, on the same sockets, with the same cache, and"
+        " running requests end. If the new version does not come up, the old one goes on.",
+    )
+    _add_access(upgrade, has_file=True)
+    upgrade.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        default=UPGRADE_S_DEFAULT,
+        help="longest wait for the new processes (default: %(default)g)",
+    )
+    upgrade.set_defaults(command=upgrade_edge)
+
+
 def run_edge(options: argparse.Namespace) -> int:
-    """`edge run`: the supervisor, until a signal ends it."""
-    import asyncio
+    """`edge run`: the supervisor, until a signal ends it. The same command line is an upgrade's."""
     import os
 
-    from edge.activation import activation_of
     from edge.console import say
     from edge.errors import EdgeError
-    from edge.notify import notifier_of
-    from edge.orders import read_orders
-    from edge.supervisor import Supervisor, raise_descriptor_limit
+    from edge.orders import Orders, read_orders
+    from edge.rehearsal import rehearse_if_asked
+    from edge.start import supervise
+    from edge.upgrade import Program
 
-    raise_descriptor_limit()
+    def read() -> Orders:
+        return read_orders(options.config, options.tier, options.workers)
 
-    async def supervise() -> int:
-        return await Supervisor(
-            lambda: read_orders(options.config, options.tier, options.workers),
-            notifier=notifier_of(os.environ),
-            activation=activation_of(os.environ),
-        ).run()
-
+    command = [sys.executable, "-m", "edge", "run", options.config]
+    command += ["--tier", options.tier] if options.tier else []
+    command += ["--workers", str(options.workers)] if options.workers else []
     try:
-        return asyncio.run(supervise())
+        status = rehearse_if_asked(os.environ, read)
+        if status is not None:
+            return status
+        return supervise(read, Program(tuple(command)), os.environ)
     except EdgeError as error:  # before there was anything to run
         say(str(error))
         return 1
@@ -390,6 +409,21 @@ def reload_edge(options: argparse.Namespace) -> int:
         if config is not None:
             load(config)  # what is wrong with it is said here, and not in edge's log only
         for line in reload(remotes, options.timeout):
+            print(line, flush=True)
+
+    return _operate(options, work)
+
+
+def upgrade_edge(options: argparse.Namespace) -> int:
+    """`edge upgrade`: 0 once the new version serves, 1 when it does not come up."""
+    from edge.settings import load
+    from edge.upgrade_command import upgrade
+
+    def work(remotes: list[Remote]) -> None:
+        config = options.config or options.file
+        if config is not None:
+            load(config)  # as for a reload
+        for line in upgrade(remotes, options.timeout):
             print(line, flush=True)
 
     return _operate(options, work)

@@ -20,6 +20,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 NO_FD = -1
+NO_ROW = -1  # a row is claimed when the child is started
 GENERATION_ARGUMENT = "generation="
 
 
@@ -53,6 +54,7 @@ class Job:
     wake_fd: int | None = None
     run_secret: str = ""  # of this `edge run`: what its processes know each other by
     started_at: float = 0.0  # unix seconds of the start of `edge run`
+    outcomes_fd: int | None = None  # of `edge.outcomes`, for control
 
     def settings_json(self) -> str:
         return json.dumps(self.settings)
@@ -61,7 +63,11 @@ class Job:
         """Every descriptor the child must inherit, without the job document's own."""
         fds = [self.arena_fd, self.ready_fd, *(listener.fd for listener in self.listeners)]
         fds += [*self.stats_fds, *self.table_fds.values()]
-        fds += [fd for fd in (self.admin_fd, self.cache_fd, self.wake_fd) if fd is not None]
+        fds += [
+            fd
+            for fd in (self.admin_fd, self.cache_fd, self.wake_fd, self.outcomes_fd)
+            if fd is not None
+        ]
         return [fd for fd in fds if fd != NO_FD]
 
     def write(self) -> int:

@@ -15,8 +15,10 @@ import asyncio
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, Process
-from typing import Protocol
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
 
 from edge.clock import now
 from edge.console import say
@@ -38,6 +40,13 @@ class Post(Protocol):
     @property
     def module(self) -> str: ...
 
+    @property
+    def row(self) -> int | None:
+        """Of the arena, which the child has."""
+
+    def template(self) -> dict[str, Any]:
+        """What `job` makes jobs of, without the settings; for a program that replaces this one."""
+
     def job(self, ready_fd: int) -> Job:
         """The job for the next child. Called before each start."""
 
@@ -47,6 +56,56 @@ class Post(Protocol):
         """The child of the last `job` call is gone, or never came to be."""
 
 
+class Child(Protocol):
+    """A running child process; `asyncio.subprocess.Process` is one."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int | None: ...
+
+    def send_signal(self, number: signal.Signals) -> None: ...
+
+
+class Gate:
+    """Whether children may be started. Shut while the program of this process is replaced: what
+    was started meanwhile would be a child that the successor does not know."""
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._changed = asyncio.Event()
+        self._is_shut = False
+
+    @asynccontextmanager
+    async def passed(self) -> AsyncIterator[None]:
+        """Waits while it is shut, and is inside then."""
+        while self._is_shut:
+            await self._wait()
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            self._changed.set()
+
+    async def shut(self) -> None:
+        """Returns when nobody is inside."""
+        self._is_shut = True
+        while self._inside:
+            await self._wait()
+
+    def open(self) -> None:
+        self._is_shut = False
+        self._changed.set()
+
+    async def _wait(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
 class StartError(EdgeError):
     """A child did not become ready at its first start; the text is one line for the operator."""
 
@@ -54,10 +113,14 @@ class StartError(EdgeError):
 class Keeper:
     """One child process and its successors."""
 
-    def __init__(self, post: Post, start_s_max: float = START_S_MAX) -> None:
+    def __init__(
+        self, post: Post, start_s_max: float = START_S_MAX, gate: Gate | None = None
+    ) -> None:
         self._post = post
         self._start_s_max = start_s_max
-        self._process: Process | None = None
+        self._gate = gate or Gate()
+        self._process: Child | None = None
+        self._ready_fd: int | None = None  # while its word is waited for
         self._stopping = asyncio.Event()
         self._settled = asyncio.Event()  # ready for the first time, or failed at it
         self._was_ready = False
@@ -65,8 +128,22 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def post(self) -> Post:
+        return self._post
+
+    @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
+
+    @property
+    def ready_fd(self) -> int | None:
+        """Where the child will say that it is ready; None when it has, or there is none."""
+        return self._ready_fd
+
+    @property
+    def is_over(self) -> bool:
+        """It has no child and never will."""
+        return self._task is None or self._task.done()
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Returns when the child is ready. Raises StartError if it ends or hangs before that.
@@ -82,6 +159,11 @@ class Keeper:
         """Starts a child that others like it have shown to work: a failure is tried again, too."""
         self._was_ready = True
         self._task = tasks.create_task(self._keep())
+
+    def adopt(self, tasks: asyncio.TaskGroup, child: Child, ready_fd: int | None) -> None:
+        """Goes on with a child that runs, and which has been ready unless there is `ready_fd`."""
+        self._was_ready = True
+        self._task = tasks.create_task(self._keep(child, ready_fd))
 
     async def stop(self, drain_s: float) -> None:
         """Ends the child with SIGTERM, and with SIGKILL when it is still there after `drain_s`."""
@@ -100,11 +182,15 @@ class Keeper:
         self._stopping.set()
         self._signal(signal.SIGKILL)
 
-    async def _keep(self) -> None:
+    async def _keep(self, adopted: Child | None = None, ready_fd: int | None = None) -> None:
         pause_s = PAUSE_S_MIN
-        while not self._stopping.is_set():
+        while adopted is not None or not self._stopping.is_set():
             born_at = now()
-            end = await self._live_once()
+            if adopted is None:
+                end = await self._live_once()
+            else:
+                end = await self._live_to_end(adopted, ready_fd)
+                adopted = None
             if not self._was_ready:
                 self._failure = end
                 break
@@ -122,24 +208,37 @@ class Keeper:
     async def _live_once(self) -> str:
         """One child from its start to its end; how it ended, as the second half of a sentence."""
         try:
-            ready_fd, child_ready_fd = os.pipe()
-        except OSError as error:  # no descriptor left
-            return f"could not be started: {error}"
-        try:
-            process = await self._spawn(child_ready_fd)
+            async with self._gate.passed():
+                if self._stopping.is_set():
+                    return "was not needed any more"
+                process, ready_fd = await self._start_one()
+                # Inside still: from here on who looks knows of it.
+                self._process, self._ready_fd = process, ready_fd
         except (OSError, ValueError) as error:
             # OSError: no process or descriptor left. ValueError: the arena has no free row.
             self._post.on_gone()
-            os.close(ready_fd)
             return f"could not be started: {error}"
+        self._post.on_spawned(process.pid)
+        return await self._live_to_end(process, ready_fd)
+
+    async def _start_one(self) -> tuple[Child, int]:
+        """A new child, and where it says that it is ready."""
+        ready_fd, child_ready_fd = os.pipe()
+        try:
+            return await self._spawn(child_ready_fd), ready_fd
+        except (OSError, ValueError):
+            os.close(ready_fd)
+            raise
         finally:
             os.close(child_ready_fd)
+
+    async def _live_to_end(self, process: Child, ready_fd: int | None) -> str:
+        """The rest of a child's life, as `_live_once`. `ready_fd` None: it has been ready."""
+        self._process, self._ready_fd = process, ready_fd
         try:
-            self._process = process
-            self._post.on_spawned(process.pid)
             if self._stopping.is_set():
                 self._signal(signal.SIGTERM)
-            if await self._await_ready(ready_fd):
+            if ready_fd is None or await self._await_ready(ready_fd):
                 self._was_ready = True
                 self._settled.set()
                 return f"(pid {process.pid}) {_ending(await process.wait())}"
@@ -153,7 +252,7 @@ class Keeper:
             self._process = None
             self._post.on_gone()
 
-    async def _spawn(self, child_ready_fd: int) -> Process:
+    async def _spawn(self, child_ready_fd: int) -> Child:
         job = self._post.job(child_ready_fd)
         job_fd = job.write()
         try:
@@ -187,6 +286,7 @@ class Keeper:
         finally:
             loop.remove_reader(ready_fd)
             os.close(ready_fd)
+            self._ready_fd = None
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -200,7 +300,9 @@ class Keeper:
             return
 
 
-def _ending(code: int) -> str:
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "ended"
     if code >= 0:
         return f"ended with status {code}"
     try:

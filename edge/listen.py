@@ -24,6 +24,7 @@ from collections.abc import Iterable
 
 from edge.activation import Activation
 from edge.errors import EdgeError
+from edge.handover import SocketRecord
 from edge.settings.address import join_address
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
@@ -69,6 +70,22 @@ class ListenSockets:
         except ListenError:
             self.cut_back(before)
             raise
+
+    def hand_over(self) -> list[SocketRecord]:
+        return [
+            SocketRecord(list(address), [each.fileno() for each in group])
+            for address, group in self._groups.items()
+        ]
+
+    def take_over(self, records: list[SocketRecord]) -> None:
+        for record in records:
+            self._groups[record.address] = [socket.socket(fileno=fd) for fd in record.fds]
+
+    def refuse_taken(self, addresses: Iterable[Address]) -> None:
+        """ListenError when `open` could not have one of these."""
+        for address in addresses:
+            if address not in self._groups and not self._activation.at(address):
+                _refuse_if_taken(address)
 
     def sizes(self) -> dict[Address, int]:
         """Sockets per address now; for `cut_back`."""

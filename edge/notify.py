@@ -32,7 +32,7 @@ class Notifier:
     """`path`: of the socket; `watchdog_s`: the watchdog's period. None: there is none."""
 
     def __init__(self, path: str | None = None, watchdog_s: float | None = None) -> None:
-        self._path = path
+        self.path = path
         self.watchdog_s = watchdog_s
 
     def ready(self, text: str) -> None:
@@ -50,16 +50,20 @@ class Notifier:
 
     def keep_watchdog_quiet(self) -> None:
         """From now on says that the event loop turns, as often as is wanted. Ends with the loop."""
-        if self._path is None or self.watchdog_s is None:
+        if self.path is None or self.watchdog_s is None:
             return
-        self._send("WATCHDOG=1", wait_s_max=0.0)
+        self.ping()
         pause_s = self.watchdog_s / PINGS_PER_PERIOD
         asyncio.get_running_loop().call_later(pause_s, self.keep_watchdog_quiet)
 
+    def ping(self) -> None:
+        if self.watchdog_s is not None:
+            self._send("WATCHDOG=1", wait_s_max=0.0)
+
     def _send(self, *lines: str, wait_s_max: float = SEND_S_MAX) -> None:
-        if self._path is None:
+        if self.path is None:
             return
-        address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
+        address = "\0" + self.path[1:] if self.path.startswith("@") else self.path
         flags = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, flags) as sender:
             sender.settimeout(wait_s_max)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from edge.job import NO_FD, Job, ListenerJob
+from edge.job import NO_FD, NO_ROW, Job, ListenerJob
 from ext.arena import Arena
 from ext.sticktable import StickTable
 from ext.store import Store
@@ -42,6 +42,7 @@ class Outfit:
     run_secret: str = ""
     stats_fds: tuple[int, ...] = ()
     tables: Mapping[str, StickTable] = field(default_factory=dict)
+    outcomes_fd: int | None = None
 
     def job(
         self, ready_fd: int, *, row: int | None, listeners: list[ListenerJob], admin_fd: int | None
@@ -65,6 +66,13 @@ class Outfit:
         )
 
 
+def template_of(job: Job) -> dict[str, Any]:
+    """A job as data, without the settings, which all jobs of a generation share."""
+    fields = asdict(replace(job, settings={}))
+    del fields["settings"]
+    return fields
+
+
 class WorkerPost:
     """Worker number `index`: one socket of each address, one row of counters."""
 
@@ -74,6 +82,14 @@ class WorkerPost:
         self._outfit = outfit
         self._index = index
         self._row: int | None = None
+
+    @property
+    def row(self) -> int | None:
+        return self._row
+
+    def template(self) -> dict[str, Any]:
+        listeners = self._outfit.listeners[self._index]
+        return template_of(self._outfit.job(NO_FD, row=NO_ROW, listeners=listeners, admin_fd=None))
 
     def job(self, ready_fd: int) -> Job:
         """Raises ValueError when the arena has no free row."""
@@ -105,12 +121,23 @@ class ControlPost:
         self.name = f"control of generation {outfit.generation}"
         self._outfit = outfit
 
+    @property
+    def row(self) -> None:
+        return None
+
+    def template(self) -> dict[str, Any]:
+        return template_of(self.job(NO_FD))
+
     def job(self, ready_fd: int) -> Job:
         listeners = [replace(listener, fd=NO_FD) for listener in self._outfit.listeners[0]]
         job = self._outfit.job(
             ready_fd, row=None, listeners=listeners, admin_fd=self._outfit.admin_fd
         )
-        return replace(job, stats_fds=list(self._outfit.stats_fds))
+        return replace(
+            job,
+            stats_fds=list(self._outfit.stats_fds),
+            outcomes_fd=self._outfit.outcomes_fd,
+        )
 
     def on_spawned(self, pid: int) -> None:
         """Control has no row."""

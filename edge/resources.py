@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
 
-from edge.activation import Activation
+from edge.activation import Activation, activation_from
 from edge.clock import wall
 from edge.console import say
 from edge.errors import EdgeError
+from edge.handover import ResourcesRecord, SocketRecord, close_unknown, known
 from edge.job import ListenerJob
 from edge.listen import Address, ListenSockets, open_alone
 from edge.orders import Orders, ServerOrder
+from edge.outcomes import OutcomePage
 from edge.posts import Outfit
 from edge.settings.address import join_address
 from edge.stats_sockets import StatsSockets
@@ -26,18 +30,30 @@ from ext.arena import Arena
 from ext.limits import AdminState, ServerState
 from ext.store import Store
 
+M = TypeVar("M")
+
+# What of a server's state is told by name to an arena of another layout.
+STATE_FIELDS = (
+    "state",
+    "admin",
+    "weight",
+    "health",
+    "checked",
+    "check_status",
+    "connect_fail_streak",
+)
+
 
 class Resources:
-    """The supervisor's own. Equips one generation at a time."""
+    """The supervisor's own. Equips one generation at a time.
 
-    def __init__(self, activation: Activation | None = None) -> None:
+    `record`: what an earlier program of this process hands over (`hand_over`).
+    """
+
+    def __init__(
+        self, activation: Activation | None = None, record: ResourcesRecord | None = None
+    ) -> None:
         self._activation = activation or Activation([])
-        self._started_at = wall()
-        self._run_secret = secrets.token_hex(16)
-        try:
-            self._arena = Arena.create()
-        except OSError as error:
-            raise EdgeError(f"cannot make the shared memory: {error}") from error
         self._sockets = ListenSockets(self._activation)
         self._sizes_accepted: dict[Address, int] = {}
         self._admin: tuple[Address, socket.socket] | None = None
@@ -46,11 +62,85 @@ class Resources:
         self._tables = StickTables()
         self._targets: dict[str, str] = {}
         self._servers: dict[str, ServerOrder] = {}  # of the generation that serves, by key
+        self._cache: Store | None = None
+        self._cache_before: Store | None = None
+        self.memory_before: tuple[Arena | None, Store | None] = (None, None)
+        self.losses: list[str] = []  # what could not be taken over, for the operator
+        if record is not None:
+            self._take_over(record)
+            return
+        self._started_at = wall()
+        self._run_secret = secrets.token_hex(16)
+        self._arena = _new_arena()
+        self.outcomes = OutcomePage.create()
         # Written when something of the cache that is waited for has moved; read by nobody.
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
         os.set_inheritable(self._wake_fd, True)
-        self._cache: Store | None = None
-        self._cache_before: Store | None = None
+
+    def hand_over(self) -> ResourcesRecord:
+        """Everything here, for the program that replaces this one. Nothing changes by it."""
+        memory = {"arena": self._arena.fd, "wake": self._wake_fd, "outcomes": self.outcomes.fd}
+        if self._cache is not None:
+            memory["cache"] = self._cache.fd
+        admin = None
+        if self._admin is not None:
+            address, listener = self._admin
+            admin = SocketRecord(list(address), [listener.fileno()])
+        return ResourcesRecord(
+            memory=memory,
+            data={
+                "started_at": self._started_at,
+                "run_secret": self._run_secret,
+                "targets": self._targets,
+                "servers": [asdict(server) for server in self._servers.values()],
+                "states": states_of(self._arena),
+            },
+            listening=self._sockets.hand_over(),
+            stats=self._stats.hand_over(),
+            admin=admin,
+            activation=self._activation.hand_over(),
+        )
+
+    def _take_over(self, record: ResourcesRecord) -> None:
+        """Sets `memory_before` to what the children that are handed over work with, as far as this
+        version can read it. What it cannot read begins anew, except the states of servers."""
+        data, memory = record.data, record.memory
+        self._started_at = float(data["started_at"])
+        self._run_secret = str(data["run_secret"])
+        self._wake_fd = memory["wake"]
+        self.outcomes = OutcomePage(memory["outcomes"])
+        arena = _attached(Arena.attach, memory["arena"])
+        cache = None
+        # Rows of the cache are those of the arena: in another arena they belong to others.
+        if arena is not None and "cache" in memory:
+            cache = _attached(lambda fd: Store.attach(fd, self._wake_fd), memory["cache"])
+        self.memory_before = (arena, cache)
+        if "cache" in memory and cache is None:
+            self.losses.append("the cache begins empty: this version lays it out differently")
+        if arena is None:
+            self.losses.append("counters begin at zero: this version lays them out differently")
+            arena = _new_arena()
+            restore_states(arena, data.get("states", {}))
+        self._arena = arena
+        self._cache = self._cache_before = cache
+        self._activation = activation_from(record.activation)
+        self._sockets = ListenSockets(self._activation)
+        self._sockets.take_over(record.listening)
+        self._sizes_accepted = self._sockets.sizes()
+        self._stats.take_over(record.stats)
+        if record.admin is not None:
+            self._admin = record.admin.address, socket.socket(fileno=record.admin.fds[0])
+            self._admin_before = self._admin
+        self._targets = dict(data.get("targets", {}))
+        servers = [known(ServerOrder, each) for each in data.get("servers", [])]
+        self._servers = {server.key: server for server in servers}
+        close_unknown(record, set(self.hand_over().descriptors()))
+
+    def refuse_taken(self, orders: Orders) -> None:
+        """ListenError when another process has an address that `equip` would open."""
+        self._sockets.refuse_taken(orders.addresses())
+        if orders.admin is not None and (self._admin is None or self._admin[0] != orders.admin):
+            self._sockets.refuse_taken([orders.admin])
 
     def equip(self, orders: Orders, generation: int) -> Outfit:
         """Opens and names what is missing, for as many workers as there are sockets already.
@@ -79,6 +169,7 @@ class Resources:
             run_secret=self._run_secret,
             stats_fds=self._stats.fds(orders.stats),
             tables=self._tables.of(orders.tables),
+            outcomes_fd=self.outcomes.fd,
         )
 
     def accept(self, orders: Orders) -> None:
@@ -90,6 +181,7 @@ class Resources:
         self._admin_before = self._admin
         self._stats.accept(orders.stats)
         self._tables.accept(orders.tables)
+        _close_cache(self._cache_before, self._cache)
         self._cache_before = self._cache
         self._servers = {server.key: server for server in orders.servers}
         wanted = [*orders.addresses(), *([orders.admin] if orders.admin else [])]
@@ -123,6 +215,7 @@ class Resources:
         self._admin = self._admin_before
         self._stats.undo()
         self._tables.undo()
+        _close_cache(self._cache, self._cache_before)
         self._cache = self._cache_before
 
     def stop_listening(self) -> None:
@@ -201,3 +294,39 @@ class Resources:
             if node is not None and server.node == node
         )
         return max(wanted, default=AdminState.READY)
+
+
+def states_of(arena: Arena) -> dict[str, dict[str, Any]]:
+    """The state of every server by name, as plain values."""
+    return {
+        name: {key: value for key, value in arena.server(slot).items() if key in STATE_FIELDS}
+        for name, slot in arena.server_names().items()
+    }
+
+
+def restore_states(arena: Arena, states: Mapping[str, Mapping[str, Any]]) -> None:
+    """Gives the servers of an arena the states that they had elsewhere."""
+    for name, state in states.items():
+        values = {key: value for key, value in state.items() if key in STATE_FIELDS}
+        arena.set_server(arena.server_slot(name), **values)
+
+
+def _new_arena() -> Arena:
+    try:
+        return Arena.create()
+    except OSError as error:
+        raise EdgeError(f"cannot make the shared memory: {error}") from error
+
+
+def _attached(attach: Callable[[int], M], fd: int) -> M | None:
+    """None when the memory is not of this version."""
+    try:
+        return attach(fd)
+    except ValueError:
+        return None
+
+
+def _close_cache(cache: Store | None, kept: Store | None) -> None:
+    """Lets a cache's memory go, once the last process that maps it ends."""
+    if cache is not None and cache is not kept:
+        os.close(cache.fd)

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.handover import SocketRecord
 from edge.listen import Address, ListenError, open_alone
 
 BACKLOG = 64  # operators and their tools; HAProxy serves ten at once
@@ -36,6 +37,18 @@ class StatsSockets:
 
     def fds(self, places: Sequence[Place]) -> tuple[int, ...]:
         return tuple(self._sockets[place].fileno() for place in places)
+
+    def hand_over(self) -> list[SocketRecord]:
+        return [
+            SocketRecord(place if isinstance(place, str) else list(place), [each.fileno()])
+            for place, each in self._sockets.items()
+        ]
+
+    def take_over(self, records: list[SocketRecord]) -> None:
+        for record in records:
+            place = record.place if isinstance(record.place, str) else record.address
+            self._sockets[place] = socket.socket(fileno=record.fds[0])
+        self._accepted = set(self._sockets)
 
     def accept(self, places: Sequence[Place]) -> None:
         """These serve: closes the others."""

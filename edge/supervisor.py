@@ -3,8 +3,8 @@
 Start: read the file, open every listening socket, start the workers and control, wait until each
 is ready. SIGHUP: read the file again; if it is good start a second generation on the same
 sockets, and only when all of it is ready drain the first. If anything fails on the way the first
-generation goes on as if nothing had been asked. SIGTERM or SIGINT: drain, exit 0. A second one:
-kill, exit 1.
+generation goes on as if nothing had been asked. SIGUSR2: the same with the program of the disk,
+supervisor included (`edge.upgrade`). SIGTERM or SIGINT: drain, exit 0. A second one: kill, exit 1.
 
 What outlives a generation is in `edge.resources`; starting a child again when it dies is
 `edge.keeper`'s task; what a child needs is in its job document (`edge.job`); the rules about
@@ -17,40 +17,31 @@ socket's queue are served by the next process that accepts on it.
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from edge import __version__
 from edge.activation import Activation
 from edge.console import say, say_problem
+from edge.crew import Crew, adopt_crew
 from edge.errors import ConfigError, EdgeError
-from edge.keeper import START_S_MAX, Keeper
+from edge.handover import Record
+from edge.keeper import START_S_MAX, Gate, Keeper
 from edge.listen import ListenError
 from edge.notify import Notifier
 from edge.orders import Orders
 from edge.posts import ControlPost, Modules, Outfit, WorkerPost
 from edge.resources import Resources
 from edge.settings.address import join_address
+from edge.upgrade import Program, UpgradeError, settle_signals, signals_blocked, unblock_signals
 
 # A worker ends its drain by itself after the configured time; then this much for its last words.
 LAST_WORDS_S = 1.0
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Crew:
-    """The children of one reading of the file."""
-
-    generation: int
-    drain_s_max: float
-    workers: list[Keeper] = field(default_factory=list)
-    control: list[Keeper] = field(default_factory=list)
-
-    def everyone(self) -> list[Keeper]:
-        return [*self.workers, *self.control]
 
 
 class Supervisor:
@@ -64,19 +55,27 @@ class Supervisor:
         start_s_max: float = START_S_MAX,
         notifier: Notifier | None = None,
         activation: Activation | None = None,
+        program: Program | None = None,
+        record: Record | None = None,
     ) -> None:
+        """`program`: what SIGUSR2 upgrades to; None: it cannot be upgraded. `record`: what the
+        program before this one has left."""
         self._read_orders = read_orders
         self._modules = modules or Modules()
         self._start_s_max = start_s_max
         self._notifier = notifier or Notifier()
-        self._resources = Resources(activation)
+        self._program = program
+        self._record = record
+        self._resources = Resources(activation, None if record is None else record.resources)
         self._serving: Crew | None = None
         self._crews: list[Crew] = []  # with those that start or drain
-        self._generation = 0
-        self._addresses_said: set[str] = set()
+        self._gate = Gate()
+        self._generation = 0 if record is None else record.generation
+        self._addresses_said = set() if record is None else set(record.addresses_said)
         self._stop_wanted = asyncio.Event()
         self._kill_wanted = asyncio.Event()
         self._reload_wanted = asyncio.Event()
+        self._upgrade_wanted = asyncio.Event()
 
     async def run(self) -> int:
         """Serves until a signal ends it."""
@@ -89,10 +88,18 @@ class Supervisor:
             self._kill_all()
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> int:
-        has_started = await _unless(self._stop_wanted, self._start(tasks))
+        if self._record is None:
+            has_started = await _unless(self._stop_wanted, self._start(tasks))
+        else:
+            self._adopt(self._record, tasks)
+            has_started = True
+            await _unless(self._stop_wanted, self._finish_upgrade(tasks))
         while has_started and not self._stop_wanted.is_set():
-            await _first_of(self._stop_wanted, self._reload_wanted)
-            if self._reload_wanted.is_set():
+            await _first_of(self._stop_wanted, self._reload_wanted, self._upgrade_wanted)
+            if self._upgrade_wanted.is_set():
+                self._upgrade_wanted.clear()
+                await _unless(self._stop_wanted, self._upgrade(tasks))
+            elif self._reload_wanted.is_set():
                 self._reload_wanted.clear()
                 await _unless(self._stop_wanted, self._reload(tasks))
         await _unless(self._kill_wanted, self._stop_all())
@@ -110,6 +117,73 @@ class Supervisor:
         self._notifier.ready("generation 1 serves")
         return True
 
+    async def _upgrade(self, tasks: asyncio.TaskGroup) -> None:
+        """Does not return when it works: this program is gone then."""
+        self._notifier.reloading()
+        try:
+            if self._program is None:
+                raise UpgradeError("this edge was started in a way that cannot be repeated")
+            await self._program.rehearse(self._hand_over())
+            await self._gate.shut()
+            with signals_blocked():
+                await settle_signals()
+                if self._stop_wanted.is_set():
+                    return
+                self._notifier.ping()
+                self._program.become(self._hand_over())
+        except (EdgeError, OSError) as error:
+            for line in error.lines if isinstance(error, UpgradeError) else ():
+                say_problem(line)
+            say(f"not upgraded: {error}")
+            self._resources.outcomes.not_upgraded(str(error))
+            self._notifier.ready("the last upgrade failed: the program before it serves")
+        finally:
+            self._gate.open()
+
+    def _hand_over(self) -> Record:
+        return Record(
+            supervisor_pid=os.getpid(),
+            version=__version__,
+            generation=self._generation,
+            resources=self._resources.hand_over(),
+            crews=[crew.record() for crew in self._crews],
+            notify_path=self._notifier.path,
+            watchdog_s=self._notifier.watchdog_s,
+            addresses_said=sorted(self._addresses_said),
+        )
+
+    def _adopt(self, record: Record, tasks: asyncio.TaskGroup) -> None:
+        """Goes on where the program before this one stopped."""
+        for line in self._resources.losses:
+            say(line)
+        for each in record.crews:
+            crew = adopt_crew(
+                each, tasks, self._resources.memory_before, self._start_s_max, self._gate
+            )
+            self._crews.append(crew)
+            if crew.retires_at is None:
+                self._serving = crew
+            else:
+                tasks.create_task(self._retire(crew))
+
+    async def _finish_upgrade(self, tasks: asyncio.TaskGroup) -> None:
+        before = self._serving
+        try:
+            crew = await self._raise_crew(tasks)
+        except EdgeError as error:
+            _say_error(error)
+            say(
+                f"edge {__version__} supervises the processes of before: it could not start its own"
+            )
+            self._resources.outcomes.not_upgraded(str(error))
+            self._notifier.ready("the last upgrade failed: the processes before it serve")
+            return
+        self._resources.outcomes.upgraded()
+        self._notifier.ready(f"generation {crew.generation} serves")
+        if before is not None:
+            tasks.create_task(self._retire(before))
+        say(f"upgraded to {__version__}, generation {crew.generation}")
+
     async def _reload(self, tasks: asyncio.TaskGroup) -> None:
         before = self._serving
         self._notifier.reloading()
@@ -118,8 +192,10 @@ class Supervisor:
         except EdgeError as error:
             _say_error(error)
             say("not reloaded: the running configuration stays")
+            self._resources.outcomes.not_reloaded(str(error))
             self._notifier.ready("the last reload failed: the configuration before it serves")
             return
+        self._resources.outcomes.reloaded()
         self._notifier.ready(f"generation {crew.generation} serves")
         if before is not None:
             tasks.create_task(self._retire(before))
@@ -129,7 +205,7 @@ class Supervisor:
         """A new generation, ready and serving. Raises EdgeError, and then all is as before."""
         orders = self._read_orders()
         self._generation += 1
-        crew = Crew(self._generation, orders.drain_s + LAST_WORDS_S)
+        crew = Crew(self._generation, orders.drain_s + LAST_WORDS_S, orders.settings)
         self._crews.append(crew)
         try:
             outfit = self._resources.equip(orders, crew.generation)
@@ -148,9 +224,9 @@ class Supervisor:
     async def _start_crew(self, crew: Crew, outfit: Outfit, tasks: asyncio.TaskGroup) -> None:
         for index in range(len(outfit.listeners)):
             post = WorkerPost(outfit, index, self._modules.worker)
-            crew.workers.append(Keeper(post, self._start_s_max))
+            crew.workers.append(Keeper(post, self._start_s_max, self._gate))
         control = ControlPost(outfit, self._modules.control)
-        crew.control.append(Keeper(control, self._start_s_max))
+        crew.control.append(Keeper(control, self._start_s_max, self._gate))
         await asyncio.gather(*(keeper.start(tasks) for keeper in crew.everyone()))
 
     def _grow_crew(
@@ -163,7 +239,8 @@ class Supervisor:
             say(f"no worker added: {error}")
             return
         for index in range(len(outfit.listeners), len(grown.listeners)):
-            keeper = Keeper(WorkerPost(grown, index, self._modules.worker), self._start_s_max)
+            post = WorkerPost(grown, index, self._modules.worker)
+            keeper = Keeper(post, self._start_s_max, self._gate)
             crew.workers.append(keeper)
             keeper.start_insisting(tasks)
 
@@ -180,7 +257,7 @@ class Supervisor:
         self._addresses_said = set(lines)
 
     async def _retire(self, crew: Crew) -> None:
-        await asyncio.gather(*(keeper.stop(crew.drain_s_max) for keeper in crew.everyone()))
+        await crew.retire()
         self._crews.remove(crew)
 
     async def _stop_all(self) -> None:
@@ -203,8 +280,10 @@ class Supervisor:
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        loop.add_signal_handler(signal.SIGUSR2, self._upgrade_wanted.set)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal)
+        unblock_signals()
 
     def _on_stop_signal(self) -> None:
         if self._stop_wanted.is_set():

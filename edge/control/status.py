@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -33,6 +34,7 @@ def build_status(view: ControlView, now: float) -> dict[str, Any]:
         "generation": view.generation,
         "uptime_s": _age(view.started_at, now),
         "pids": {"supervisor": view.supervisor_pid, "control": os.getpid()},
+        "orders": asdict(view.orders()),
         "tiers": [_tier(tier, now) for tier in view.tiers()],
         "listeners": [
             {"tier": listener.tier, "host": listener.host, "port": listener.port}

@@ -18,6 +18,7 @@ from edge.health.checks import count_usable
 from edge.health.machine import status_text
 from edge.health.runner import ServerChecks
 from edge.job import GENERATION_ARGUMENT, Job
+from edge.outcomes import OutcomePage, Outcomes
 from edge.plan import Plan, ServerPlan, TierPlan
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
@@ -87,11 +88,16 @@ class ControlView:
         self.started_at = job.started_at
         self.listeners = job.listeners
         self.supervisor_pid = job.supervisor_pid
+        self._outcomes = None if job.outcomes_fd is None else OutcomePage(job.outcomes_fd)
         self._arena = arena
         self._plan = plan
         self._slots = job.slots
         self._checks = checks
         self._store = store
+
+    def orders(self) -> Outcomes:
+        """What came of reloads and upgrades."""
+        return Outcomes() if self._outcomes is None else self._outcomes.read()
 
     def tiers(self) -> list[TierView]:
         return [self._tier(plan) for plan in self._plan.tiers]
