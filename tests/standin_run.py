@@ -3,15 +3,18 @@
 python -m tests.standin_run ORDERS.json DRAIN_S START_S_MAX
 """
 
-import asyncio
+import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 
 from edge.errors import ConfigError, Problem
 from edge.orders import Orders, ServerOrder
 from edge.posts import Modules
-from edge.supervisor import Supervisor
+from edge.rehearsal import rehearse_if_asked
+from edge.start import supervise
+from edge.upgrade import REHEARSAL_VARIABLE, Program
 
 STAND_IN = "tests.standin_worker"
 
@@ -36,14 +39,28 @@ def read_orders(path: str, drain_s: float) -> Orders:
     )
 
 
-async def main() -> int:
+def main() -> int:
     path, drain_s, start_s_max = sys.argv[1:]
-    return await Supervisor(
-        lambda: read_orders(path, float(drain_s)),
-        Modules(worker=STAND_IN, control=STAND_IN),
-        start_s_max=float(start_s_max),
-    ).run()
+    if REHEARSAL_VARIABLE in os.environ and is_program_bad(path):
+        return 7
+    modules = Modules(worker=STAND_IN, control=STAND_IN)
+
+    def read() -> Orders:
+        return read_orders(path, float(drain_s))
+
+    status = rehearse_if_asked(os.environ, read, modules, float(start_s_max))
+    if status is not None:
+        return status
+    program = Program((sys.executable, "-m", "tests.standin_run", *sys.argv[1:]))
+    return supervise(read, program, os.environ, modules, float(start_s_max))
+
+
+def is_program_bad(path: str) -> bool:
+    """Whether the next version of this program is to end before it says anything."""
+    with contextlib.suppress(ValueError):
+        return bool(json.loads(Path(path).read_text()).get("settings", {}).get("is_program_bad"))
+    return False
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

@@ -62,6 +62,8 @@ def main() -> int:
     end_with_parent(job.supervisor_pid)
     if job.row is not None and job.settings.get("fails_at_start"):
         return 3
+    if job.row is not None and job.listeners and job.settings.get("fails_with_sockets"):
+        return 4
     if job.row is not None and job.settings.get("hangs_at_start"):
         signal.pause()
     asyncio.run(serve(job))

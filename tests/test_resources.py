@@ -1,5 +1,6 @@
 """What outlives a generation: here an operator's orders for nodes, and sockets of systemd."""
 
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,10 +8,12 @@ from dataclasses import replace
 import pytest
 
 from edge.activation import Activation
+from edge.handover import ResourcesRecord, SocketRecord
+from edge.listen import ListenError
 from edge.orders import Orders, ServerOrder
 from edge.resources import Resources
 from ext.arena import Arena
-from ext.limits import AdminState
+from ext.limits import AdminState, ServerState
 
 pytestmark = pytest.mark.wire
 
@@ -34,7 +37,14 @@ MORE = ServerOrder("haproxy@node2/node1", "127.0.0.1:1", 1, "node1")
 def resources() -> Iterator[Resources]:
     made = Resources()
     yield made
-    made.stop_listening()
+    let_go(made)
+
+
+def let_go(resources: Resources) -> None:
+    """Closes every socket."""
+    nowhere = replace(ORDERS, listeners=(), admin=None)
+    resources.equip(nowhere, 9)
+    resources.accept(nowhere)
 
 
 class Crew:
@@ -115,3 +125,126 @@ def test_a_socket_of_systemd_that_nothing_uses_is_said(capsys: pytest.CaptureFix
         resources.equip(without, 2)
         resources.accept(without)  # closes the admin address
         resources.stop_listening()
+
+
+# -- the hand-over to another version -------------------------------------------------------------
+
+
+def inherited(record: ResourcesRecord) -> ResourcesRecord:
+    """The record as the next program has it, which here is the same process: with copies."""
+
+    def copies(sockets: SocketRecord) -> SocketRecord:
+        return replace(sockets, fds=[os.dup(fd) for fd in sockets.fds])
+
+    return replace(
+        record,
+        memory={name: os.dup(fd) for name, fd in record.memory.items()},
+        listening=[copies(each) for each in record.listening],
+        stats=[copies(each) for each in record.stats],
+        admin=None if record.admin is None else copies(record.admin),
+        activation=[os.dup(fd) for fd in record.activation],
+    )
+
+
+WITH_ALL = replace(ORDERS, admin=("127.0.0.1", 0), cache_bytes=2**22)
+
+
+def test_everything_is_taken_over(resources: Resources) -> None:
+    crew = Crew(resources, WITH_ALL)
+    crew.order("haproxy@node1/node1", AdminState.DRAIN)
+    resources.outcomes.upgraded()
+    before = resources.hand_over()
+    after = Resources(record=inherited(before))
+    assert after.losses == []
+    assert after.admin_address() == resources.admin_address()
+    assert after.outcomes.read().upgrades == 1
+    found = after.hand_over()
+    assert found.data == before.data
+    assert found.memory.keys() == before.memory.keys()
+    outfit = after.equip(WITH_ALL, 2)
+    with socket.socket(fileno=os.dup(before.listening[0].fds[0])) as listener:
+        assert outfit.listeners[0][0].port == listener.getsockname()[1]
+    server = outfit.arena.server(outfit.slots["servers"]["haproxy@node1/node1"])
+    assert server["admin"] == AdminState.DRAIN
+    crew.arena.set_server(0, connect_fail_streak=7)
+    assert outfit.arena.server(0)["connect_fail_streak"] == 7, "the same memory"
+    assert outfit.cache is not None
+    assert after.memory_before == (outfit.arena, outfit.cache)
+    after.accept(WITH_ALL)
+    let_go(after)
+
+
+def test_memory_that_this_version_does_not_know_is_closed(resources: Resources) -> None:
+    Crew(resources, ORDERS)
+    record = inherited(resources.hand_over())
+    unknown = os.memfd_create("of-a-later-version")
+    record.memory["of-a-later-version"] = unknown
+    let_go(Resources(record=record))
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(unknown)
+
+
+def of_another_layout(fd: int) -> int:
+    """A copy of shared memory whose head says another version."""
+    changed = os.memfd_create("test")
+    os.ftruncate(changed, os.fstat(fd).st_size)
+    os.pwrite(changed, os.pread(fd, 4096, 0), 0)
+    os.pwrite(changed, (99).to_bytes(8, "little"), 8)
+    return changed
+
+
+def test_servers_keep_their_states_in_an_arena_of_another_layout(resources: Resources) -> None:
+    crew = Crew(resources, WITH_ALL)
+    crew.order("haproxy@node1/node1", AdminState.MAINT)
+    crew.arena.set_server(1, state=ServerState.DOWN, weight=7, health=2, check_status="L4CON")
+    record = inherited(resources.hand_over())
+    record.memory["arena"] = of_another_layout(record.memory["arena"])
+    after = Resources(record=record)
+    assert [line.partition(":")[0] for line in after.losses] == [
+        "the cache begins empty",
+        "counters begin at zero",
+    ]
+    assert after.memory_before == (None, None)
+    outfit = after.equip(WITH_ALL, 2)
+    first, second = (outfit.arena.server(slot) for slot in outfit.slots["servers"].values())
+    assert first["admin"] == AdminState.MAINT
+    assert (second["state"], second["health"]) == (ServerState.DOWN, 2)
+    assert second["check_status"] == "L4CON"
+    let_go(after)
+
+
+def test_a_cache_of_another_layout_costs_the_cache_only(resources: Resources) -> None:
+    Crew(resources, WITH_ALL)
+    record = inherited(resources.hand_over())
+    record.memory["cache"] = of_another_layout(record.memory["cache"])
+    after = Resources(record=record)
+    assert len(after.losses) == 1
+    arena, cache = after.memory_before
+    assert arena is not None
+    assert cache is None
+    assert after.equip(WITH_ALL, 2).cache is not None, "an empty one"
+    let_go(after)
+
+
+def test_a_cache_that_is_replaced_or_not_wanted_lets_its_memory_go(resources: Resources) -> None:
+    Crew(resources, WITH_ALL)
+    first = resources.hand_over().memory["cache"]
+    resources.equip(replace(WITH_ALL, cache_bytes=2**23), 2)
+    second = resources.hand_over().memory["cache"]
+    resources.undo()
+    assert resources.hand_over().memory["cache"] == first
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(second)
+    Crew(resources, ORDERS, 3)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(first)
+
+
+def test_an_address_that_is_taken_is_found_without_listening(resources: Resources) -> None:
+    Crew(resources, ORDERS)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[:2]
+        for orders in (replace(ORDERS, admin=taken), replace(ORDERS, listeners=(("t", taken),))):
+            with pytest.raises(ListenError, match="another process uses this port"):
+                resources.refuse_taken(orders)
+    resources.refuse_taken(ORDERS)
