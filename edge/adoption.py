@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from edge.handover import ChildRecord, known
 from edge.job import Job, ListenerJob
+from edge.posts import HasRows
 from ext.arena import Arena
-from ext.store import Store
 
 
 class AdoptedChild:
@@ -73,16 +74,17 @@ class AdoptedPost:
         record: ChildRecord,
         settings: dict[str, Any],
         arena: Arena | None,
-        cache: Store | None,
+        others: Sequence[HasRows] = (),
     ) -> None:
-        """`arena` None: its layout is of another version, so there can be no successor."""
+        """`arena` None: its layout is of another version, so there can be no successor. `others`:
+        memory that has rows of the same numbers."""
         self.name = record.name
         self.module = record.module
         self._row = record.row
         self._template = record.job
         self._settings = settings
         self._arena = arena
-        self._cache = cache
+        self._others = others
 
     @property
     def row(self) -> int | None:
@@ -111,7 +113,7 @@ class AdoptedPost:
     def on_gone(self) -> None:
         if self._row is None or self._arena is None:
             return
-        if self._cache is not None:
-            self._cache.sweep_row(self._row)
+        for memory in self._others:
+            memory.sweep_row(self._row)
         self._arena.release_row(self._row)
         self._row = None

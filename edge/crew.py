@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,8 @@ from edge.adoption import AdoptedChild, AdoptedPost
 from edge.clock import now
 from edge.handover import ChildRecord, CrewRecord
 from edge.keeper import START_S_MAX, Gate, Keeper
+from edge.posts import HasRows
 from ext.arena import Arena
-from ext.store import Store
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Crew:
 def adopt_crew(
     record: CrewRecord,
     tasks: asyncio.TaskGroup,
-    memory: tuple[Arena | None, Store | None],
+    memory: tuple[Arena | None, Sequence[HasRows]],
     start_s_max: float = START_S_MAX,
     gate: Gate | None = None,
 ) -> Crew:

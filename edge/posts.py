@@ -10,12 +10,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from edge.job import NO_FD, NO_ROW, Job, ListenerJob
 from ext.arena import Arena
 from ext.sticktable import StickTable
 from ext.store import Store
+
+
+class HasRows(Protocol):
+    """Memory where each worker holds things in a row of its own: the cache, a stick table."""
+
+    def sweep_row(self, row: int) -> None:
+        """The row's worker is gone: what it held is let go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ async def _rehearse(
     end_with_parent(record.supervisor_pid)
     for fd in record.descriptors():
         os.set_inheritable(fd, False)
-    orders = read_orders()
     real = Resources(record=record.resources)
+    orders = read_orders()
     real.refuse_taken(orders)
     stage = Resources()
     alone = replace(orders, workers=1, listeners=(), admin=None, stats=())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from edge.job import ListenerJob
 from edge.listen import Address, ListenSockets, open_alone
 from edge.orders import Orders, ServerOrder
 from edge.outcomes import OutcomePage
-from edge.posts import Outfit
+from edge.posts import HasRows, Outfit
 from edge.settings.address import join_address
 from edge.stats_sockets import StatsSockets
 from edge.stick_tables import StickTables
@@ -31,6 +31,9 @@ from ext.limits import AdminState, ServerState
 from ext.store import Store
 
 M = TypeVar("M")
+
+TABLE = "table "  # what the names of stick tables begin with in a hand-over
+LAYOUT = "this version has another layout of shared memory"
 
 # What of a server's state is told by name to an arena of another layout.
 STATE_FIELDS = (
@@ -64,7 +67,7 @@ class Resources:
         self._servers: dict[str, ServerOrder] = {}  # of the generation that serves, by key
         self._cache: Store | None = None
         self._cache_before: Store | None = None
-        self.memory_before: tuple[Arena | None, Store | None] = (None, None)
+        self.memory_before: tuple[Arena | None, Sequence[HasRows]] = (None, ())
         self.losses: list[str] = []  # what could not be taken over, for the operator
         if record is not None:
             self._take_over(record)
@@ -82,6 +85,7 @@ class Resources:
         memory = {"arena": self._arena.fd, "wake": self._wake_fd, "outcomes": self.outcomes.fd}
         if self._cache is not None:
             memory["cache"] = self._cache.fd
+        memory |= {TABLE + name: fd for name, fd in self._tables.fds().items()}
         admin = None
         if self._admin is not None:
             address, listener = self._admin
@@ -94,6 +98,7 @@ class Resources:
                 "targets": self._targets,
                 "servers": [asdict(server) for server in self._servers.values()],
                 "states": states_of(self._arena),
+                "tables": self._tables.hand_over(),
             },
             listening=self._sockets.hand_over(),
             stats=self._stats.hand_over(),
@@ -110,15 +115,24 @@ class Resources:
         self._wake_fd = memory["wake"]
         self.outcomes = OutcomePage(memory["outcomes"])
         arena = _attached(Arena.attach, memory["arena"])
+        # Rows of other memory are those of the arena: in another arena they belong to others.
+        usable = {} if arena is None else memory
         cache = None
-        # Rows of the cache are those of the arena: in another arena they belong to others.
-        if arena is not None and "cache" in memory:
-            cache = _attached(lambda fd: Store.attach(fd, self._wake_fd), memory["cache"])
-        self.memory_before = (arena, cache)
+        if "cache" in usable:
+            cache = _attached(lambda fd: Store.attach(fd, self._wake_fd), usable["cache"])
+        fds = {
+            name.removeprefix(TABLE): fd for name, fd in usable.items() if name.startswith(TABLE)
+        }
+        lost = self._tables.take_over(data.get("tables", {}), fds)
+        with_rows: list[HasRows] = [*self._tables.everything()]
+        if cache is not None:
+            with_rows.append(cache)
+        self.memory_before = (arena, with_rows)
+        self.losses += [f"the stick table {name} begins empty: {LAYOUT}" for name in lost]
         if "cache" in memory and cache is None:
-            self.losses.append("the cache begins empty: this version lays it out differently")
+            self.losses.append(f"the cache begins empty: {LAYOUT}")
         if arena is None:
-            self.losses.append("counters begin at zero: this version lays them out differently")
+            self.losses.append(f"counters begin at zero: {LAYOUT}")
             arena = _new_arena()
             restore_states(arena, data.get("states", {}))
         self._arena = arena

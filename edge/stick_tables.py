@@ -7,6 +7,7 @@ size, expiry and data as before; else it begins empty.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -70,6 +71,27 @@ class StickTables:
     def __init__(self) -> None:
         self._tables: dict[str, tuple[TableOptions, StickTable]] = {}
         self._accepted: dict[str, tuple[TableOptions, StickTable]] = {}
+
+    def hand_over(self) -> dict[str, TableOptions]:
+        """What each table is made of, for the program that replaces this one, with `fds`."""
+        return {name: options for name, (options, _) in self._accepted.items()}
+
+    def fds(self) -> dict[str, int]:
+        return {name: table.fd for name, (_, table) in self._accepted.items()}
+
+    def take_over(self, options: Mapping[str, TableOptions], fds: Mapping[str, int]) -> list[str]:
+        """Takes tables as `hand_over` and `fds` gave them, through JSON. The names of those that
+        this version cannot read, and of those that have no descriptor; they begin empty."""
+        for name, made in options.items():
+            with contextlib.suppress(ValueError, KeyError):
+                table = StickTable.attach(fds[name])
+                store = tuple((data, period_ms) for data, period_ms in made["store"])
+                self._accepted[name] = ({**made, "store": store}, table)
+        self._tables = dict(self._accepted)
+        return [name for name in options if name not in self._accepted]
+
+    def everything(self) -> list[StickTable]:
+        return [table for _, table in self._tables.values()]
 
     def open(self, orders: Mapping[str, TableOptions]) -> None:
         """Makes what is missing or has changed. EdgeError; `undo` is to be called then, too."""

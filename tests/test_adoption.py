@@ -87,7 +87,7 @@ def arena() -> Iterator[Arena]:
 
 def post_of(arena: Arena | None, row: int | None) -> AdoptedPost:
     record = ChildRecord("worker 0", "edge.worker", row=row, job=template_of(JOB))
-    return AdoptedPost(record, {"drain_s": 30.0}, arena, None)
+    return AdoptedPost(record, {"drain_s": 30.0}, arena)
 
 
 def test_a_successor_has_the_same_job_in_a_row_of_its_own(arena: Arena) -> None:
@@ -106,7 +106,7 @@ def test_a_successor_has_the_same_job_in_a_row_of_its_own(arena: Arena) -> None:
 
 def test_control_has_no_row(arena: Arena) -> None:
     template = template_of(JOB) | {"row": None}
-    post = AdoptedPost(ChildRecord("control", "edge.control", job=template), {}, arena, None)
+    post = AdoptedPost(ChildRecord("control", "edge.control", job=template), {}, arena)
     assert post.job(8).row is None
     post.on_gone()
     assert not arena.rows()
@@ -114,7 +114,7 @@ def test_control_has_no_row(arena: Arena) -> None:
 
 @pytest.mark.parametrize("job", [None, {"tier": None}, template_of(JOB) | {"listeners": [{}]}])
 def test_one_of_another_version_has_no_successor(arena: Arena, job: dict[str, object]) -> None:
-    post = AdoptedPost(ChildRecord("worker 0", "edge.worker", job=job), {}, arena, None)
+    post = AdoptedPost(ChildRecord("worker 0", "edge.worker", job=job), {}, arena)
     with pytest.raises(ValueError, match="of another version"):
         post.job(8)
     assert not arena.rows()

@@ -51,7 +51,7 @@ def test_what_is_adopted_is_handed_over_again_as_it_came(arena: Arena) -> None:
             control=[ChildRecord("control", "m", sleeper(), None, None, JOB)],
         )
         async with asyncio.TaskGroup() as tasks:
-            crew = adopt_crew(record, tasks, (arena, None))
+            crew = adopt_crew(record, tasks, (arena, ()))
             await asyncio.sleep(0)
             assert crew.record() == record
             for keeper in crew.everyone():
@@ -68,7 +68,7 @@ def test_a_drain_that_runs_has_what_is_left_of_its_time(
         child = ChildRecord("worker 0", "m", sleeper(), arena.claim_row(1))
         record = CrewRecord(2, 1000.0, now() + 0.2, {}, [child])
         async with asyncio.TaskGroup() as tasks:
-            crew = adopt_crew(record, tasks, (arena, None))
+            crew = adopt_crew(record, tasks, (arena, ()))
             await asyncio.wait_for(crew.retire(), 20.0)
             assert crew.record().workers == []
 

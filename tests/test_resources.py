@@ -54,6 +54,7 @@ class Crew:
         outfit = resources.equip(orders, generation)
         resources.accept(orders)
         self.arena: Arena = outfit.arena
+        self.tables = outfit.tables
         self._slots = outfit.slots["servers"]
 
     def order(self, key: str, state: AdminState) -> None:
@@ -146,12 +147,24 @@ def inherited(record: ResourcesRecord) -> ResourcesRecord:
     )
 
 
-WITH_ALL = replace(ORDERS, admin=("127.0.0.1", 0), cache_bytes=2**22)
+KEY = bytes([127, 0, 0, 1])
+TABLE = {
+    "key_type": "ip",
+    "size": 100,
+    "key_bytes": 4,
+    "expire_ms": 1000,
+    "nopurge": False,
+    "store": (("gpc0", 0), ("http_req_rate", 10_000)),
+}
+WITH_ALL = replace(
+    ORDERS, admin=("127.0.0.1", 0), cache_bytes=2**22, tables={"clients@node1": TABLE}
+)
 
 
 def test_everything_is_taken_over(resources: Resources) -> None:
     crew = Crew(resources, WITH_ALL)
     crew.order("haproxy@node1/node1", AdminState.DRAIN)
+    assert crew.tables["clients@node1"].set(KEY, {"gpc0": 3})
     resources.outcomes.upgraded()
     before = resources.hand_over()
     after = Resources(record=inherited(before))
@@ -169,7 +182,9 @@ def test_everything_is_taken_over(resources: Resources) -> None:
     crew.arena.set_server(0, connect_fail_streak=7)
     assert outfit.arena.server(0)["connect_fail_streak"] == 7, "the same memory"
     assert outfit.cache is not None
-    assert after.memory_before == (outfit.arena, outfit.cache)
+    table = outfit.tables["clients@node1"]
+    assert [(key, data["gpc0"]) for key, *_, data in table.entries()] == [(KEY, 3)]
+    assert after.memory_before == (outfit.arena, [table, outfit.cache])
     after.accept(WITH_ALL)
     let_go(after)
 
@@ -201,10 +216,11 @@ def test_servers_keep_their_states_in_an_arena_of_another_layout(resources: Reso
     record.memory["arena"] = of_another_layout(record.memory["arena"])
     after = Resources(record=record)
     assert [line.partition(":")[0] for line in after.losses] == [
+        "the stick table clients@node1 begins empty",
         "the cache begins empty",
         "counters begin at zero",
     ]
-    assert after.memory_before == (None, None)
+    assert after.memory_before == (None, [])
     outfit = after.equip(WITH_ALL, 2)
     first, second = (outfit.arena.server(slot) for slot in outfit.slots["servers"].values())
     assert first["admin"] == AdminState.MAINT
@@ -219,9 +235,9 @@ def test_a_cache_of_another_layout_costs_the_cache_only(resources: Resources) ->
     record.memory["cache"] = of_another_layout(record.memory["cache"])
     after = Resources(record=record)
     assert len(after.losses) == 1
-    arena, cache = after.memory_before
+    arena, others = after.memory_before
     assert arena is not None
-    assert cache is None
+    assert len(others) == 1, "the stick table"
     assert after.equip(WITH_ALL, 2).cache is not None, "an empty one"
     let_go(after)
 
