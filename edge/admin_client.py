@@ -44,6 +44,11 @@ class UnreachableError(AdminError):
     """Nobody answers there; for a moment that is so while a reload hands the address over."""
 
 
+class HungUpError(UnreachableError):
+    """The connection ended without an answer, as at the moment when an upgrade or a reload hands
+    the address to another process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """One admin address, and what makes us known there."""
@@ -56,7 +61,16 @@ class Remote:
         return join_address(self.host, self.port)
 
     def ask(self, method: str, path: str) -> dict[str, Any]:
-        """One request; the JSON object of its answer. AdminError says why there is none."""
+        """One request; the JSON object of its answer. AdminError says why there is none.
+
+        Asked twice when nothing comes back at first: no order does harm when it is given again.
+        """
+        try:
+            return self._ask_once(method, path)
+        except HungUpError:
+            return self._ask_once(method, path)
+
+    def _ask_once(self, method: str, path: str) -> dict[str, Any]:
         fields = {"Accept": "application/json", "Connection": "close"}
         if self.token is not None:
             fields["Authorization"] = f"Bearer {self.token}"
@@ -65,6 +79,8 @@ class Remote:
             connection.request(method, path, headers=fields)
             answer = connection.getresponse()
             found = _object_of(answer.read(ANSWER_BYTES_MAX))
+        except ConnectionResetError:  # RemoteDisconnected, too
+            raise HungUpError(f"{self} hung up without an answer") from None
         except http.client.HTTPException as error:
             name = type(error).__name__
             raise UnreachableError(

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,25 @@ def test_a_token_that_no_header_can_carry_is_not_shown(admin: StandinAdmin) -> N
     with pytest.raises(AdminError) as refusal:
         remote_of(admin, "a\nb").ask("GET", "/")
     assert str(refusal.value) == "the token has characters that no header can carry"
+
+
+@pytest.mark.parametrize("hang_ups", [1, 2])
+def test_who_is_hung_up_on_asks_once_more(hang_ups: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        remote = Remote("127.0.0.1", listener.getsockname()[1], None)
+
+        def answer() -> None:
+            for number in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    if number >= hang_ups:
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(answer)
+            if hang_ups == 1:
+                assert remote.ask("POST", "/nodes/node1/drain") == {}
+            else:
+                with pytest.raises(UnreachableError, match="hung up without an answer"):
+                    remote.ask("POST", "/nodes/node1/drain")

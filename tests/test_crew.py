@@ -61,6 +61,27 @@ def test_what_is_adopted_is_handed_over_again_as_it_came(arena: Arena) -> None:
     asyncio.run(scenario())
 
 
+def test_the_word_of_a_child_that_starts_is_waited_for(arena: Arena) -> None:
+    async def scenario() -> None:
+        ready_fd, child_ready_fd = os.pipe()
+        child = ChildRecord("worker 0", "m", sleeper(), None, ready_fd, JOB)
+        async with asyncio.TaskGroup() as tasks:
+            crew = adopt_crew(CrewRecord(2, 31.0, None, {}, [child]), tasks, (arena, ()))
+            (keeper,) = crew.workers
+            await asyncio.sleep(0)
+            assert keeper.ready_fd == ready_fd
+            os.write(child_ready_fd, b"R")
+            os.close(child_ready_fd)
+            while keeper.ready_fd is not None:
+                await asyncio.sleep(0)
+            assert keeper.pid == child.pid
+            with pytest.raises(OSError, match="Bad file"):
+                os.fstat(ready_fd)
+            keeper.kill()
+
+    asyncio.run(scenario())
+
+
 def test_a_drain_that_runs_has_what_is_left_of_its_time(
     arena: Arena, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,6 +172,16 @@ def test_what_is_adopted_is_kept(start: Start) -> None:
     await_children(run, 2)
 
 
+def test_workers_that_die_and_start_meanwhile_are_no_hindrance(start: Start) -> None:
+    run = start(workers=2, lives_shortly=True)
+    run.line(r"edge: worker \d of generation 1 .* starting it again in 0\.4s")
+    run.order(2, [0])
+    upgrade(run, 2)
+    await_children(run, 3)
+    run.signal(signal.SIGTERM)
+    assert run.status() == 0
+
+
 # -- it does not ----------------------------------------------------------------------------------
 
 

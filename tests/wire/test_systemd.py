@@ -91,6 +91,22 @@ def test_systemd_is_told_how_it_goes(manager: Manager, tmp_path: Path) -> None:
         assert edge.process.wait(WAIT_S_MAX) == 0
 
 
+def test_systemd_is_told_of_upgrades_by_the_process_that_it_knows(
+    manager: Manager, tmp_path: Path
+) -> None:
+    with with_ports(CONFIG) as (config, _), run_edge(config, tmp_path) as edge:
+        assert manager.hear("READY")["STATUS"] == "generation 1 serves"
+        edge.process.send_signal(signal.SIGUSR2)
+        assert manager.hear("RELOADING")["RELOADING"] == "1"
+        assert manager.hear("READY")["STATUS"] == "generation 2 serves"
+        assert manager.hear("WATCHDOG") == {"WATCHDOG": "1"}
+        good = edge.config_path.read_text()
+        edge.config_path.write_text("nodes: []\n")
+        edge.process.send_signal(signal.SIGUSR2)
+        assert "the last upgrade failed" in manager.hear("READY")["STATUS"]
+        edge.config_path.write_text(good)
+
+
 # -- socket activation ----------------------------------------------------------------------------
 
 
@@ -122,7 +138,7 @@ def generations(status: Any) -> list[int]:
 
 
 @pytest.mark.external
-def test_sockets_of_systemd_are_used_and_outlive_reloads(tmp_path: Path) -> None:
+def test_sockets_of_systemd_are_used_and_outlive_reloads_and_upgrades(tmp_path: Path) -> None:
     port, admin = free_port(), f"127.0.0.1:{free_port()}"
     path = tmp_path / "edge.yaml"
     with Origin(default=[AnswerTarget()]) as node:
@@ -141,6 +157,11 @@ def test_sockets_of_systemd_are_used_and_outlive_reloads(tmp_path: Path) -> None
                 edge.wait_line("reloaded: generation 2 serves")
                 load.wait_done(60)
             edge.wait_status(lambda status: generations(status) == [2, 2, 2])
+            with run_load(port, is_new_each=True) as load:
+                edge.process.send_signal(signal.SIGUSR2)
+                edge.wait_line("edge: upgraded to")
+                load.wait_done(20)
+            edge.wait_status(lambda status: generations(status) == [3, 3, 3])
             edge.kill_worker()
             edge.wait_line("starting it again")
             with Client(port) as last:

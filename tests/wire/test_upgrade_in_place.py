@@ -11,12 +11,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from edge.admin_client import find_remotes
+from edge.operate import Operator
 from tests.harness import ROOT, Client
 from tests.origin import AnswerTarget, answer
 from tests.wire.load import run_load
@@ -217,3 +220,47 @@ def test_upgrade_and_sigterm_at_once_is_a_drain(fresh: Stand) -> None:
         gate.open()
         assert client.read_response().body == b"late"
         assert fresh.edge.process.wait(WAIT_S_MAX) == 0
+
+
+# -- a rollout that is under way ------------------------------------------------------------------
+
+CHECKED = """
+drain: 5s
+haproxy:
+  listen: 127.0.0.1:$port
+  health_check: {interval: 100ms, rise: 2, fall: 2}
+nodes:
+  - {name: node1, web: 127.0.0.1:$node1}
+  - {name: node2, web: 127.0.0.1:$node2}
+  - {name: node3, web: 127.0.0.1:$node3}
+"""
+NAMES = ("node1", "node2", "node3")
+
+
+def test_a_rollout_goes_on_over_an_upgrade(tmp_path: Path) -> None:
+    with run_stand(CHECKED, tmp_path, WORKERS) as stand, ExitStack() as stack:
+        origins = {
+            name: stack.enter_context(stand.node(default=[AnswerTarget()], name=name))
+            for name in NAMES
+        }
+        stand.edge.wait_status(lambda status: status["tiers"][0]["usable_servers"] == len(NAMES))
+
+        def restart(node: str) -> int:
+            origins[node].stop()
+            if node == "node2":
+                # The command of the rollout is over before the new processes are there.
+                stand.edge.process.send_signal(signal.SIGUSR2)
+            origins[node].start()
+            return 0
+
+        with run_load(stand.ports["port"], clients=2) as load:
+            load.wait_done(20)
+            remotes = find_remotes(None, [stand.edge.admin], None, {})
+            lines = list(
+                Operator(remotes).rollout(None, restart, drain_s_max=30.0, health_s_max=60.0)
+            )
+            load.wait_done(20)
+        assert "3" in lines[-1], lines
+        stand.edge.wait_line("edge: upgraded to")
+        servers = stand.edge.wait_status(lambda status: status["generation"] == 2)["tiers"][0]
+        assert [server["admin"] for server in servers["servers"]] == ["ready"] * len(NAMES)
