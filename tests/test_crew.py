@@ -14,6 +14,7 @@ from ext.arena import Arena
 
 pytestmark = pytest.mark.wire
 
+TURNS_OF_A_PIPE = 10  # of the loop, from a write to what waits for it
 JOB = {"listeners": [], "row": None}
 
 
@@ -72,8 +73,9 @@ def test_the_word_of_a_child_that_starts_is_waited_for(arena: Arena) -> None:
             assert keeper.ready_fd == ready_fd
             os.write(child_ready_fd, b"R")
             os.close(child_ready_fd)
-            while keeper.ready_fd is not None:
+            for _ in range(TURNS_OF_A_PIPE):
                 await asyncio.sleep(0)
+            assert keeper.ready_fd is None
             assert keeper.pid == child.pid
             with pytest.raises(OSError, match="Bad file"):
                 os.fstat(ready_fd)
