@@ -4,8 +4,9 @@ Started by the supervisor that is to be replaced, as `edge run` with EDGE_REHEAR
 the successor will do, as far as it can be done without being it: reads the record and the file,
 takes over every descriptor (its own copies), asks whether new addresses are free, and starts a
 worker and control, the same programs with the same settings. They have memory of their own, with
-the states of servers in it so that health checks begin as they will, and no listening socket. So
-nothing of what serves is touched. The verdict goes through a pipe, and the process ends.
+the states of servers in it so that health checks begin as they will (a node may see one of them),
+and no listening socket. So nothing of what serves is touched. The verdict goes through a pipe, and
+the process ends.
 """
 
 from __future__ import annotations

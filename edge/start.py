@@ -7,6 +7,7 @@ program of this process has been upgraded to this one, and everything is in what
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, MutableMapping
 
 from edge.activation import activation_of
@@ -32,6 +33,11 @@ def supervise(
         notifier, activation = notifier_of(environment), activation_of(environment)
     else:
         notifier, activation = Notifier(record.notify_path, record.watchdog_s), None
+
+    if sys.version_info < (3, 12):
+        # As later versions have it. The other kind has a thread per child, and a signal that is
+        # blocked for an upgrade would be delivered to one of these, and lost.
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
     async def run() -> int:
         return await Supervisor(

@@ -30,7 +30,8 @@ supervisor.
                                                                    drains the one before
 
 Signals that come while the program is replaced stay blocked, and so pending, until the new one
-obeys them; their default action would end the process. A child that is being started is waited
+obeys them; their default action would end the process. (The supervisor has one thread, or another
+one would get them.) A child that is being started is waited
 for (`keeper.Gate`). A drain that runs goes on with what is left of its time. Two upgrades, or an
 upgrade and a reload, are done one after the other.
 

@@ -150,14 +150,19 @@ def test_what_is_cached_is_a_hit_afterwards(tmp_path: Path) -> None:
 
 def test_memory_and_descriptors_stay_what_they_are(tmp_path: Path) -> None:
     with run_stand(CACHED, tmp_path) as stand:
-        upgrade(stand)
         supervisor = psutil.Process(stand.edge.process.pid)
-        before = memory_of(supervisor.pid), supervisor.num_fds()
-        for _ in range(3):
+
+        def upgrade_and_look() -> tuple[list[str], int]:
             upgrade(stand)
-        assert (memory_of(supervisor.pid), supervisor.num_fds()) == before
+            # Control of before ends after its workers.
+            stand.edge.wait_status(lambda _: len(supervisor.children(recursive=True)) == 2)
+            return memory_of(supervisor.pid), supervisor.num_fds()
+
+        before = upgrade_and_look()
+        for _ in range(2):
+            assert upgrade_and_look() == before
         assert len(before[0]) == 3, "arena, cache, outcomes"
-        stand.edge.wait_status(lambda _: len(supervisor.children(recursive=True)) == 2)
+        assert supervisor.num_threads() == 1, "another thread would get a signal that is blocked"
 
 
 def memory_of(pid: int) -> list[str]:
