@@ -258,6 +258,18 @@ def test_a_rehearsal_that_is_killed_leaves_the_old_one(start: Start) -> None:
     assert ask_once(port)[1] == 1
 
 
+def test_a_rehearsal_ends_with_a_supervisor_that_is_killed(start: Start) -> None:
+    run = start()
+    run.ready()
+    run.order(1, [0], hangs_at_start=True)
+    run.signal(signal.SIGUSR2)
+    rehearsal = rehearsal_of(run)
+    pids = [rehearsal.pid, *(child.pid for child in rehearsal.children())]
+    run.signal(signal.SIGKILL)
+    for pid in pids:
+        await_end_of(pid)
+
+
 # -- it is told to end meanwhile ------------------------------------------------------------------
 
 
