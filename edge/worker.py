@@ -23,6 +23,7 @@ from typing import Any
 
 import uvloop
 
+from edge.balancing import make_balancer, make_key
 from edge.identity import fastly_options
 from edge.job import Job, ListenerJob, announce_ready, end_with_parent, read_job
 from edge.plan import Plan, ServerPlan, TierPlan, build_plan
@@ -34,7 +35,6 @@ from edge.settings.elb import Elb
 from edge.settings.haproxy import Haproxy
 from edge.settings.persistence import Cookie as CookieSettings
 from ext.arena import Arena
-from ext.balance import BALANCERS
 from ext.cache import Cache
 from ext.deliver import Marks
 from ext.forward import Recipe
@@ -133,11 +133,8 @@ class Worker:
         tier = self._tiers[planned.name]
         slots = self._job.slots["servers"]
         assert self._job.row is not None
-        balance = getattr(planned.settings, "balance", "roundrobin")
         rows = [(slots[server.key], server.maxconn, server.backup) for server in planned.servers]
-        balancer = BALANCERS[balance](
-            self._arena, self._job.row, rows, fail_open=planned.kind == "elb"
-        )
+        balancer = make_balancer(self._arena, self._job.row, rows, planned)
         servers = [
             self._make_server(tier, index, server) for index, server in enumerate(planned.servers)
         ]
@@ -203,7 +200,8 @@ class Worker:
             elb=tiers["elb"],
             haproxy=tiers["haproxy"],
             cache=self._make_cache(chain[0]),
-            needs_uri=any(getattr(tier.settings, "balance", "") == "uri" for tier in chain),
+            elb_key=make_key(chain, "elb"),
+            haproxy_key=make_key(chain, "haproxy"),
             answer_ms=round(slowest.settings.timeouts.server_s * 1000),
             between_ms=min(between_bytes_ms(tier.settings) for tier in chain),
             answer_kind=KINDS[slowest.kind],
@@ -398,7 +396,6 @@ def tier_options(settings: Cdn | Elb | Haproxy) -> dict[str, Any]:
         "idle_max": settings.max_idle_per_server,
         "idle_ms": round(KEPT_S * 1000),
         "connections_max": settings.max_connections or connections_max(),
-        "balance": getattr(settings, "balance", "roundrobin"),
     }
 
 

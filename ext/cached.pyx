@@ -397,8 +397,8 @@ cdef class Cached(Relay):
         self.requests = 1
         self.address_size = other.address_size
         memcpy(self.address, other.address, other.address_size)
-        self.source_hash = other.source_hash
-        self.uri_hash = other.uri_hash
+        self.source = other.source
+        self.keys = other.keys
         self.key_hash[0] = other.key_hash[0]
         self.key_hash[1] = other.key_hash[1]
         self.encoding = other.encoding

@@ -39,7 +39,7 @@ cdef class Client(Member):
     cdef bint ended                # FIN seen
     cdef uint8_t address_size
     cdef char address[46]          # as text; INET6_ADDRSTRLEN
-    cdef uint64_t source_hash
+    cdef uint32_t source           # the address as HAProxy hashes it
     cdef uint32_t requests         # on this connection; also the exchange's serial number
 
     # the request
@@ -51,7 +51,7 @@ cdef class Client(Member):
     cdef bint replayable           # the block holds all that was sent of it
     cdef BodyReader request_body
     cdef uint64_t request_bytes    # of its body
-    cdef uint64_t uri_hash
+    cdef uint64_t keys[3]          # of the balancing of each TierKind; 0 = none
     cdef Block *block
     cdef char *part                # body bytes at hand: borrowed while use() or resume_at() runs
     cdef uint32_t part_size, part_used

@@ -19,7 +19,7 @@ from ext.answers import build_answer
 from ext.arena cimport (
     TC_1XX, TC_BYTES_IN, TC_CLIENT_ABORTS, TC_CONNECTIONS, TC_CONNECTIONS_OPEN, TC_REQUESTS,
     TC_REQUEST_ERRORS, SC_CLIENT_ABORTS)
-from ext.balance cimport hash_bytes
+from ext.hashkey cimport source_number
 from ext.body cimport chunks_incomplete
 from ext.http1 cimport BODY_CHUNKED, H_EXPECT_CONTINUE, parse_request_head
 from ext.limits cimport LINGER_MS, PIPELINE_BYTES_MAX, Refused
@@ -88,7 +88,7 @@ cdef class Client(Member):
         text = peer[0].encode() if isinstance(peer, tuple) else b"127.0.0.1"   # inside of a process
         self.address_size = <uint8_t>min(len(text), 45)
         memcpy(self.address, <const char *>text, self.address_size)
-        self.source_hash = hash_bytes(self.address, self.address_size)
+        self.source = source_number(self.address, self.address_size)
         self.site.join(self)
         tier.cells[TC_CONNECTIONS] += 1
         tier.cells[TC_CONNECTIONS_OPEN] += 1

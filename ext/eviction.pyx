@@ -17,7 +17,7 @@ The queues change under the shard's lock. Called by: shard, store.
 from libc.stdint cimport uint8_t, uint64_t
 
 from ext.atomics cimport edge_load8, edge_store8
-from ext.balance cimport hash_bytes
+from ext.hashes cimport hash_bytes
 from ext.objects cimport (
     GHOSTS_PER_BUCKET, IN_MAIN, IN_NONE, IN_SMALL, Meta, Queue, handle_of, is_leased, meta_of,
     object_at, object_units, variant_of)

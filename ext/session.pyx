@@ -38,13 +38,13 @@ from ext.answers import FETCH_REASONS, NO_BACKEND, build_answer, build_loop
 from ext.arena cimport (
     SC_REQUESTS, SC_RESPONSE_ERRORS, TC_CACHE_HITS, TC_CACHE_JOINS, TC_CACHE_MISSES,
     TC_CACHE_PASSES, TC_CACHE_STALE, TC_IN_FLIGHT, TC_NO_SERVER, TC_REQUESTS, TC_REQUEST_ERRORS)
-from ext.balance cimport PICK_FULL, PICK_NONE, hash_bytes
 from ext.body cimport body_start
 from ext.client cimport (
     AWAIT, DELIVER, DONE, ELB, ERROR, FETCH, HAPROXY, HASH, HIT, JOIN, LINGER, LOG, LOOKUP,
     MISS, PASS, RELAY, TUNNEL, WAIT, WAITING, WAIT_CONNECT, WAIT_FILL, WAIT_SLOT)
 from ext.deliver cimport MARK_HIT, MARK_MISS, Delivery, write_marks
 from ext.encoding cimport normal_encoding
+from ext.farm cimport PICK_FULL, PICK_NONE
 from ext.fields cimport has_field
 from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, SAY_CLOSE, SAY_KEEP_ALIVE, SAY_NOTHING,
@@ -71,7 +71,8 @@ from ext.storing cimport (
     store_answer, validated)
 from ext.timers cimport now_ms, now_us, wall_us
 from ext.trip cimport count, enter
-from ext.upstream cimport Failure, KEY_SOURCE, NodeConnection, Server, Tier
+from ext.upstream cimport (
+    TIER_ELB, TIER_HAPROXY, Failure, NodeConnection, Server, Tier)
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -173,11 +174,10 @@ cdef int receive_at_cdn(Session s) except -1:
 cdef int step_hash(Session s) except -1:
     cdef Head *h = &s.site.request
     cdef Asked asked
-    cdef uint32_t n = 0
-    if s.entry.needs_uri:                  # HAProxy's `balance uri`: the part before the query
-        while n < h.path_size and h.base[h.path + n] != b'?':
-            n += 1
-        s.uri_hash = hash_bytes(h.base + h.path, n)
+    if s.entry.elb_key is not None:
+        s.keys[<int>TIER_ELB] = s.entry.elb_key.of_request(h, s.source)
+    if s.entry.haproxy_key is not None:
+        s.keys[<int>TIER_HAPROXY] = s.entry.haproxy_key.of_request(h, s.source)
     if s.store is not None:
         s.encoding = <uint8_t>normal_encoding(h)
         s.ask(&asked)
@@ -625,18 +625,15 @@ cdef bint fits(Session s, Tier tier) except -1:
 
 cdef int choose(Session s, Tier tier, int row) except -1:
     """Pick and take a server of a tier: FETCH, WAIT (queued at `row`) or ERROR."""
-    cdef uint64_t key = 0
     cdef bint again = s.queue_due_ms != 0
     cdef int index
     cdef Server server
-    if tier.key_kind:
-        key = s.source_hash if tier.key_kind == KEY_SOURCE else s.uri_hash
     if s.same is not None and s.same.tier is tier:
         index = s.same.index
     elif tier.queue and not again:         # behind those who wait already
         index = PICK_FULL
     else:
-        index = tier.balancer.pick(key, s.tried, s.tried_count)
+        index = tier.balancer.pick(s.keys[tier.kind], s.tried, s.tried_count)
     if index == PICK_NONE:
         tier.cells[TC_NO_SERVER] += 1
         s.reason = NO_BACKEND

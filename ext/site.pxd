@@ -4,6 +4,7 @@ from ext.arena cimport Arena
 from ext.cache cimport Cache
 from ext.edits cimport Edits
 from ext.forward cimport Recipe
+from ext.hashkey cimport HashKey
 from ext.http1 cimport Head, HeadLimits
 from ext.readiness cimport Readiness
 from ext.store cimport Store
@@ -72,7 +73,8 @@ cdef class Entry:                  # one listener: where requests enter the chai
     cdef Cache cache               # of the cdn; None where it is not in this listener's chain
     cdef Recipe recipe
     cdef list outer                # by TierKind: Recipe of the tiers in front of it, or None
-    cdef bint needs_uri            # some tier hashes the path
+    cdef HashKey elb_key           # what these tiers balance by; None: by no key
+    cdef HashKey haproxy_key
     cdef uint32_t answer_ms        # longest wait for an answer's head: the shortest of all tiers
     cdef uint32_t between_ms       # longest silence inside an answer's body, likewise
     cdef int answer_kind           # TierKind of the tier that has answer_ms

@@ -5,6 +5,7 @@ from typing import Any
 from ext.arena import Arena
 from ext.cache import Cache
 from ext.forward import Recipe
+from ext.hashkey import HashKey
 from ext.store import Store
 from ext.upstream import Tier
 
@@ -33,7 +34,8 @@ class Entry:
         elb: Tier | None = None,
         haproxy: Tier | None = None,
         cache: Cache | None = None,
-        needs_uri: bool = False,
+        elb_key: HashKey | None = None,
+        haproxy_key: HashKey | None = None,
         answer_ms: int,
         between_ms: int,
         answer_kind: int,

@@ -177,8 +177,9 @@ cdef class Entry:
     """Where the requests of one listener enter the chain; called, it makes a session."""
 
     def __init__(self, Site site, object make, Recipe recipe, *, Tier cdn=None, Tier elb=None,
-                 Tier haproxy=None, Cache cache=None, bint needs_uri=False, uint32_t answer_ms,
-                 uint32_t between_ms, int answer_kind, list outer):
+                 Tier haproxy=None, Cache cache=None, HashKey elb_key=None,
+                 HashKey haproxy_key=None, uint32_t answer_ms, uint32_t between_ms,
+                 int answer_kind, list outer):
         self.site = site
         self.make = make
         self.recipe = recipe
@@ -186,7 +187,8 @@ cdef class Entry:
         self.elb = elb
         self.haproxy = haproxy
         self.cache = cache
-        self.needs_uri = needs_uri
+        self.elb_key = elb_key
+        self.haproxy_key = haproxy_key
         self.tier = cdn if cdn is not None else (elb if elb is not None else haproxy)
         self.answer_ms = answer_ms
         self.between_ms = between_ms

@@ -1,7 +1,7 @@
 # Tiers, their servers, and the kept connections to them.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from ext.arena cimport Arena
-from ext.balance cimport Balancer
+from ext.farm cimport Balancer
 from ext.http1 cimport HeadLimits
 from ext.persist cimport Cookie
 from ext.readiness cimport Readiness
@@ -10,9 +10,6 @@ from ext.timers cimport Wheel
 
 cdef enum TierKind:
     TIER_CDN, TIER_ELB, TIER_HAPROXY
-
-cdef enum KeyKind:                 # what a consistent hash is taken of
-    KEY_NONE, KEY_SOURCE, KEY_URI
 
 cpdef enum Failure:                # of one attempt, set where the fact is known
     NO_FAILURE = 0
@@ -39,7 +36,6 @@ cdef class Tier:
     cdef Cookie cookie             # None: every request is balanced
     cdef Tier next                 # fused: the cdn's only backend
     cdef int slot
-    cdef int key_kind              # KeyKind
     cdef uint64_t *cells           # this worker's counters
     cdef HeadLimits request_limits
     cdef uint64_t body_bytes_max   # 0 = no limit

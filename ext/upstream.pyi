@@ -4,7 +4,7 @@ from enum import IntEnum
 from typing import Any
 
 from ext.arena import Arena
-from ext.balance import Balancer
+from ext.farm import Balancer
 from ext.persist import Cookie
 
 class Failure(IntEnum):

@@ -110,7 +110,6 @@ cdef class Tier:
         self.idle_max = options["idle_max"]
         self.idle_ms = options["idle_ms"]
         self.connections_max = options["connections_max"]
-        self.key_kind = {"source": KEY_SOURCE, "uri": KEY_URI}.get(options["balance"], KEY_NONE)
 
     def wire(self, Balancer balancer, list servers, Tier next_):
         """Second half of construction, when all tiers exist."""
@@ -213,11 +212,15 @@ cdef class Server:
             if self.tier.balancer.load(self.index) > self.maxconn:
                 self.cells[SC_IN_FLIGHT] -= 1
                 return False
+        if self.tier.balancer.by_load:
+            self.tier.balancer.moved(self.index)
         return True
 
     cdef int give_back(self) except -1:
         """Count a request out, and let a waiting one in."""
         self.cells[SC_IN_FLIGHT] -= 1
+        if self.tier.balancer.by_load:
+            self.tier.balancer.moved(self.index)
         if self.tier.queue and not (self.maxconn and self.others_starve()):
             self.tier.wake()
         return 0

@@ -219,7 +219,6 @@ def test_tier_options_of_haproxy() -> None:
         "idle_max": 1024,
         "idle_ms": 4_000,
         "connections_max": connections_max(),
-        "balance": "roundrobin",
     }
 
 
@@ -229,7 +228,6 @@ def test_tier_options_of_elb_and_cdn() -> None:
     for options in (elb, cdn):
         assert (options["error_limit"], options["retry_after_s"]) == (0, 0)
     assert (elb["retries"], cdn["retries"]) == (0, 1)
-    assert (elb["balance"], cdn["balance"]) == ("round_robin", "roundrobin")
     assert (elb["timeouts_ms"]["server"], cdn["timeouts_ms"]["server"]) == (60_000, 15_000)
     assert (elb["timeouts_ms"]["connect"], cdn["timeouts_ms"]["connect"]) == (10_000, 1_000)
 
@@ -247,7 +245,6 @@ def test_tier_options_of_elb_and_cdn() -> None:
         ({"retry_after": "90s"}, ("retry_after_s",), 90),
         ({"max_connections": 9}, ("connections_max",), 9),
         ({"max_idle_per_server": 3}, ("idle_max",), 3),
-        ({"balance": "uri"}, ("balance",), "uri"),
         ({"error_limit": 4}, ("error_limit",), 4),
         # Without a check nobody could raise the server again.
         ({"error_limit": 4, "health_check": {"enabled": False}}, ("error_limit",), 0),

@@ -8,6 +8,7 @@ the right shape and leave the rest to the models, which report it.
 from collections.abc import Iterator, Mapping
 
 from edge.settings.address import join_address, split_address
+from edge.settings.balance import HASHED
 from edge.settings.document import KeyPath, path_text
 
 Conflict = tuple[KeyPath, str]
@@ -33,6 +34,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _unfit_policy(values)
     yield from _unreachable_stats(values)
     yield from _shared_pops(values)
+    yield from _unused_hash(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -127,6 +129,25 @@ def _unreachable_stats(values: Mapping[str, object]) -> Iterator[Conflict]:
     stats = haproxy["stats"]
     if stats is None or (isinstance(stats, dict) and not (stats.keys() & {"socket", "listen"})):
         yield ("haproxy", "stats"), "needs `socket` (a path), `listen` (an address), or both"
+
+
+def _unused_hash(values: Mapping[str, object]) -> Iterator[Conflict]:
+    """Keys that only a hash reads, and a bound that is none."""
+    haproxy = _mapping(values.get("haproxy"))
+    balance = str(haproxy.get("balance", "roundrobin")).split() or [""]
+    is_hashed = balance[0].partition("(")[0] in HASHED
+    is_ring = is_hashed and str(haproxy.get("hash_type", "")).startswith("consistent")
+    if "hash_type" in haproxy and not is_hashed:
+        text = f"changes nothing under `balance: {balance[0]}`: only {', '.join(sorted(HASHED))}"
+        yield ("haproxy", "hash_type"), f"{text} hash"
+    for key in ("hash_key", "hash_balance_factor"):
+        if haproxy.get(key, 0) != 0 and not is_ring:
+            text = "changes nothing without a hash and `hash_type: consistent`"
+            yield ("haproxy", key), text
+    factor = haproxy.get("hash_balance_factor", 0)
+    if isinstance(factor, int) and 0 < factor <= 100:
+        text = "must be above 100 (per cent of the mean), else nobody could be served; 0: no bound"
+        yield ("haproxy", "hash_balance_factor"), text
 
 
 def _shared_pops(values: Mapping[str, object]) -> Iterator[Conflict]:

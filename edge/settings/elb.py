@@ -66,7 +66,7 @@ class Elb(Tier):
         Literal["round_robin", "least_outstanding_requests", "weighted_random", "source", "uri"],
         Field(
             description="How a target is chosen among the healthy ones. The first three are the"
-            " names of AWS; source and uri hash the client or the path, as HAProxy does."
+            " names of AWS; source and uri put the client or the path on a consistent hash ring."
         ),
     ] = "round_robin"
     retries: Annotated[

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edge.settings.address import Address
+from edge.settings.balance import BALANCE, HASH_TYPE
 from edge.settings.persistence import Cookie
 from edge.settings.scalars import Count, Duration, Text
 from edge.settings.section import Section
@@ -44,9 +45,45 @@ class Haproxy(Tier):
     """The `haproxy` key. An empty mapping is a tier with every default."""
 
     balance: Annotated[
-        Literal["roundrobin", "leastconn", "source", "uri", "random"],
-        Field(description="How a server is chosen among the usable ones."),
+        str,
+        BALANCE,
+        Field(
+            description="How a server is chosen among the usable ones, as HAProxy's `balance`:"
+            " roundrobin, static-rr, leastconn, first, source, uri [whole] [path-only] [len N]"
+            " [depth N], url_param NAME, hdr(NAME) [use_domain_only], random[(DRAWS)]. `first`"
+            " fills the servers one after another and needs their maxconn."
+        ),
     ] = "roundrobin"
+    hash_type: Annotated[
+        str,
+        HASH_TYPE,
+        Field(
+            description="How source, uri, url_param and hdr find the server of a key:"
+            " `map-based` (even; nearly all keys move when a server comes or goes) or `consistent`"
+            " (only that server's keys move; shares are as even as weights are large), then a"
+            " function (sdbm, djb2, wt6, crc32), then `avalanche`. As HAProxy's `hash-type`."
+        ),
+    ] = "map-based"
+    hash_key: Annotated[
+        Literal["id", "name"],
+        Field(
+            description="What a server's place on the ring of `hash_type: consistent` comes from:"
+            " id, its number in the file, as at HAProxy (a row that is taken out moves the keys of"
+            " all behind it), or its name."
+        ),
+    ] = "id"
+    hash_balance_factor: Annotated[
+        int,
+        Count(0, 65_535, "per cent, from 101 on"),
+        Field(
+            description="Most that a server of a consistent hash may have of the mean load; its"
+            " further keys go to the next one. 0: no bound."
+        ),
+    ] = 0
+    allbackups: Annotated[
+        bool,
+        Field(description="Whether all backups serve when no other server is up, or the first."),
+    ] = False
     retries: Annotated[
         int,
         Count(0, 100, "attempts after the first"),

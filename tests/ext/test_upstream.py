@@ -160,7 +160,6 @@ class Pool:
                 "idle_max": idle_max,
                 "idle_ms": 60_000,
                 "connections_max": 0,
-                "balance": "roundrobin",
             },
         )
         self.site = Site(self.loop, arena)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from edge.settings.document import path_text
 A, B = {"name": "a", "web": "127.0.0.1:1"}, {"name": "b", "web": "127.0.0.1:2"}
 CORE = {"name": "core", "role": "core"}
 CDN = {"listen": "127.0.0.1:8080"}
+RING = {"balance": "hdr(Host)", "hash_type": "consistent"}
 RFC = CDN | {"policy": "rfc9111"}
 
 
@@ -59,6 +60,18 @@ def test_a_good_file_has_none() -> None:
         ({"cdn": RFC | {"hit_for_pass": 1}}, "cdn.hit_for_pass", "under policy rfc9111: leave it"),
         ({"cdn": RFC | {"pass_no_store": False}}, "cdn.pass_no_store", "set `policy: fastly`"),
         ({"cdn": CDN | {"shield": "FRA"}}, "cdn.shield", "already the site of cdn.pop"),
+        ({"haproxy": {"hash_type": "consistent"}}, "haproxy.hash_type", "under `balance: roundr"),
+        ({"haproxy": {"hash_key": "name"}}, "haproxy.hash_key", "without a hash"),
+        (
+            {"haproxy": {"balance": "uri", "hash_balance_factor": 150}},
+            "haproxy.hash_balance_factor",
+            "without a hash and `hash_type: consistent`",
+        ),
+        (
+            {"haproxy": RING | {"hash_balance_factor": 100}},
+            "haproxy.hash_balance_factor",
+            "must be above 100",
+        ),
         (
             {"cdn": CDN | {"sites": [{"pop": "LON", "listen": "127.0.0.1:1"}]}, "nodes": [A]},
             "nodes[0].web",
@@ -92,6 +105,8 @@ def test_addresses_are_compared_as_addresses() -> None:
     "change",
     [
         {"cdn": {"listen": "no address"}},
+        {"haproxy": RING | {"hash_balance_factor": 101, "hash_key": "name"}},
+        {"haproxy": {"balance": 5}},
         {"cdn": {"listen": 8080}},
         {"cdn": "text"},
         {"cdn": CDN | {"policy": "none", "heuristic": {}}},

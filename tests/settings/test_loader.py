@@ -117,7 +117,8 @@ HEAD = "haproxy:\n  listen: 127.0.0.1:80\n"  # a key of haproxy that follows is 
         (
             HEAD + "  # a comment\n  zzz:\n    1\n" + NODES,
             ":4: haproxy.zzz: unknown key; known here: listen, timeouts, limits, forwarded,"
-            " health_check, max_connections, max_idle_per_server, balance, retries, redispatch,"
+            " health_check, max_connections, max_idle_per_server, balance, hash_type, hash_key,"
+            " hash_balance_factor, allbackups, retries, redispatch,"
             " error_limit, retry_after, server_maxconn",
         ),
         (HEAD + NODES + "node: []\n", ":4: node: unknown key; did you mean `nodes`?"),
@@ -148,13 +149,12 @@ HEAD = "haproxy:\n  listen: 127.0.0.1:80\n"  # a key of haproxy that follows is 
         ),
         (
             HEAD + "  balance: round_robin\n" + NODES,
-            ":3: haproxy.balance: must be one of roundrobin, leastconn, source, uri, random, not"
-            " 'round_robin'; did you mean roundrobin?",
+            ":3: haproxy.balance: must be one of roundrobin, static-rr, leastconn, first, source,"
+            " uri, url_param, hdr, random, not 'round_robin'; did you mean roundrobin?",
         ),
         (
             HEAD + "  balance:\n" + NODES,
-            ":3: haproxy.balance: must be one of roundrobin, leastconn, source, uri, random, not"
-            " nothing",
+            ":3: haproxy.balance: has no value: give one, or leave the key out for its default",
         ),
         (
             HEAD + "  health_check: {expect: 2xx}\n" + NODES,

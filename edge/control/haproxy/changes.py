@@ -36,7 +36,12 @@ class Changes:
             server.view.checks.look()  # maintenance has begun or ended, however short it is
 
     def set_weight(self, server: Server, text: str) -> None:
-        self._arena.set_server(server.slot, weight=parse_weight(text, server.plan.weight))
+        weight = parse_weight(text, server.plan.weight)
+        if server.is_static and weight not in (0, server.plan.weight):
+            raise CommandError(
+                "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.\n"
+            )
+        self._arena.set_server(server.slot, weight=weight)
 
     def set_health(self, server: Server, *, is_up: bool) -> None:
         """What a check would have found; the next check may find otherwise."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from edge.control.view import ControlView, ServerView, TierView
 from edge.health.runner import ServerChecks
 from edge.plan import Plan, ServerPlan, TierPlan
+from edge.settings.balance import is_static
 from edge.settings.haproxy import Haproxy
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
@@ -30,6 +31,7 @@ class Server:
     view: ServerView
     is_up: bool
     health: int
+    is_static: bool = False  # gets its whole weight or nothing
 
     @property
     def checks(self) -> ServerChecks | None:
@@ -74,8 +76,9 @@ class Proxy:
 
     @property
     def weight(self) -> int:
-        """Of the servers in use: the active ones, else the first backup."""
-        return sum(each.view.weight for each in self.active or self.backups[:1])
+        """Of the servers in use: the active ones, else the first backup, or all of them."""
+        backups = self.backups if self.settings.allbackups else self.backups[:1]
+        return sum(each.view.weight for each in self.active or backups)
 
     def server(self, name: str) -> Server | None:
         return next((each for each in self.servers if each.plan.name == name), None)
@@ -111,11 +114,13 @@ class Snapshots:
 
     def _servers(self, plan: TierPlan, tier: TierView) -> Iterator[Server]:
         rows = zip(plan.servers, tier.servers, strict=True)
+        assert isinstance(plan.settings, Haproxy)
+        is_fixed = is_static(plan.settings.balance, plan.settings.hash_type)
         for number, (server, view) in enumerate(rows, FIRST_SERVER_ID):
             slot = self._slots[server.key]
             state = self._arena.server(slot)
             is_up = state["state"] == ServerState.UP
-            yield Server(number, slot, server, view, is_up, state["health"])
+            yield Server(number, slot, server, view, is_up, state["health"], is_fixed)
 
 
 def find_proxy(proxies: list[Proxy], name: str) -> Proxy | None:

@@ -14,6 +14,7 @@ from edge.control.haproxy.formats import BACKEND, FRONTEND, PROCESS_NUMBER, SERV
 from edge.control.haproxy.rates import Rate, Rates
 from edge.control.haproxy.snapshot import Proxy, Server
 from edge.settings.address import join_address, split_address
+from edge.settings.balance import read_balance
 from ext.limits import AdminState
 
 ANY = -1
@@ -140,7 +141,8 @@ def _backend(proxy: Proxy, moment: Moment, *, counts: bool) -> Row:
     if counts:
         status += f" ({sum(each.is_running for each in proxy.servers)}/{len(proxy.servers)})"
     accepted = counters["requests"] - counters["request_errors"]
-    legends: dict[str, Value] = {"algo": proxy.settings.balance} if moment.shows_legends else {}
+    algorithm = read_balance(proxy.settings.balance).algorithm
+    legends: dict[str, Value] = {"algo": algorithm} if moment.shows_legends else {}
     return {
         **_head(proxy, "BACKEND", 0, BACKEND),
         **NEVER_DENIED,

@@ -88,3 +88,24 @@ def test_health_by_word_where_nothing_checks(bench: Build) -> None:
     assert made.world.arena.server(slot)["state"] == ServerState.DOWN
     made.say("set server haproxy/node1 health up")
     assert made.world.arena.server(slot)["state"] == ServerState.UP
+
+
+@pytest.mark.parametrize(
+    ("balance", "is_refused"),
+    [
+        ("static-rr", True),
+        ("uri", True),
+        ("uri\n  hash_type: consistent", False),
+        ("leastconn", False),
+    ],
+)
+def test_a_static_algorithm_takes_all_or_nothing(
+    bench: Build, balance: str, is_refused: bool
+) -> None:
+    """HAProxy 2.6's words."""
+    made = bench(CHAIN.replace("haproxy:\n", f"haproxy:\n  balance: {balance}\n", 1))
+    said = made.say(f"set server {NAME} weight 50%").strip()
+    assert ("only accepts weights '0%' and '100%'" in said) is is_refused
+    for weight, there in (("0", 0), ("3", 3), ("0%", 0), ("100%", 3)):
+        assert made.say(f"set server {NAME} weight {weight}") == ""
+        assert made.world.arena.server(made.world.slot(NAME))["weight"] == there

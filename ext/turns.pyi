@@ -1,0 +1,3 @@
+from ext.farm import Balancer
+
+class RoundRobin(Balancer): ...
