@@ -32,7 +32,7 @@ block before any step can wait, and who needs the head again keeps a copy (cache
 a listener's chain does not have is not entered; without a cdn every request is passed.
 
 Reading order: this file, client.pyx, relay.pyx, cached.pyx, fill.pyx, store.pyx; upstream.pyx,
-balance.pyx; http1.pyx, forward.pyx, deliver.pyx, freshness.pyx.
+farm.pyx, balance.pyx; http1.pyx, forward.pyx, deliver.pyx, freshness.pyx.
 """
 from ext.answers import FETCH_REASONS, NO_BACKEND, build_answer, build_loop
 from ext.arena cimport (
