@@ -39,6 +39,7 @@ LAYER = {
     "ext.live": BASE,
     "ext.locks": BASE,
     "ext.platform": BASE,
+    "ext.proxyline": BASE,
     "ext.purgelog": BASE,
     "ext.readiness": BASE,
     "ext.siphash": BASE,
