@@ -62,6 +62,7 @@ cdef enum:
 
 cdef const char *SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 
+
 # -- parsing -------------------------------------------------------------------------------------
 
 cdef int parse_proxy(const char *p, uint32_t n, Ends *ends) noexcept nogil:
@@ -220,6 +221,7 @@ cdef uint32_t crc32c_without(const uint8_t *p, uint32_t n, uint32_t hole) noexce
         crc = CRC32C[(crc ^ byte) & 0xFF] ^ (crc >> 8)
     return ~crc
 
+
 # -- building ------------------------------------------------------------------------------------
 
 cdef uint32_t build_proxy(int version, const Ends *ends, char *out) noexcept nogil:
@@ -263,6 +265,7 @@ cdef uint32_t build_binary(const Ends *ends, uint8_t *out) noexcept nogil:
     at[2] = <uint8_t>(ends.destination_port >> 8)
     at[3] = <uint8_t>(ends.destination_port & 0xFF)
     return FIXED_BYTES + 2 * size + 4
+
 
 # -- ends ----------------------------------------------------------------------------------------
 
@@ -331,11 +334,11 @@ cdef class ProxyPeers:
         memcpy(ends.source, <const char *>packed, len(packed))
         return self.covers(&ends)
 
-# -- facade ----------------------------------------------------------------------------------------
+
+# -- facade --------------------------------------------------------------------------------------
 
 def build_header(int version, source=None, destination=None):
-    """A header as bytes; `source` and `destination` are (address, port), or None for a connection of
-    our own, as of a health check."""
+    """A header as bytes; both ends are (address, port), or None: of nobody, as of a check."""
     cdef Ends ends
     cdef char out[PROXY_OUT_BYTES_MAX]
     cdef bytes packed

@@ -5,6 +5,7 @@ from typing import Any
 from ext.arena import Arena
 from ext.cache import Cache
 from ext.forward import Recipe
+from ext.proxyline import ProxyPeers
 from ext.store import Store
 from ext.upstream import Tier
 
@@ -39,4 +40,5 @@ class Entry:
         answer_kind: int,
         outer: list[Recipe | None],
     ) -> None: ...
+    def expect_proxy(self, peers: ProxyPeers) -> None: ...
     def __call__(self) -> BufferedProtocol: ...

@@ -9,7 +9,7 @@ from ext.stream cimport Connection
 from ext.timers cimport Wheel
 
 cdef enum TierKind:
-    TIER_CDN, TIER_ELB, TIER_HAPROXY
+    TIER_CDN, TIER_ELB, TIER_HAPROXY, TIER_TCP
 
 cdef enum KeyKind:                 # what a consistent hash is taken of
     KEY_NONE, KEY_SOURCE, KEY_URI
@@ -78,6 +78,7 @@ cdef class Server:
     cdef uint64_t yielded_ms       # when a slot was last left to other workers
     cdef uint64_t *cells
     cdef uint32_t maxconn
+    cdef readonly int send_proxy   # ProxyVersion: a header comes first; one client per connection
     cdef NodeConnection idle       # newest first
     cdef NodeConnection idle_last
     cdef uint32_t idle_count
@@ -117,5 +118,6 @@ cdef class NodeConnection(Connection):
 
     cdef bint alive(self) noexcept
     cdef int leave_to_itself(self, uint32_t ms) except -1
+    cdef int close_within(self, uint32_t ms) except -1
 
 cdef int may_retry(int failure, bint idempotent, bint replayable, int attempts_left) noexcept nogil

@@ -193,7 +193,9 @@ def test_line_feed_alone_ends_no_line() -> None:
     assert parse_for_test(LINE.replace(b"\r\n", b"\n").ljust(107)) == BadProxy.LONG_LINE
 
 
-@pytest.mark.parametrize("data", [b"G", b"PROXZ", b"PROXY\t", b"\r\n\r\n\x01", b"\r\n\r\nX", b"\x00"])
+@pytest.mark.parametrize(
+    "data", [b"G", b"PROXZ", b"PROXY\t", b"\r\n\r\n\x01", b"\r\n\r\nX", b"\x00"]
+)
 def test_the_first_wrong_byte_is_refused(data: bytes) -> None:
     assert parse_for_test(data[:-1]) == 0
     assert parse_for_test(data) == BadProxy.NOT_PROXY

@@ -13,6 +13,7 @@ from edge.control.view import ControlView, ServerView, TierView
 from edge.health.runner import ServerChecks
 from edge.plan import Plan, ServerPlan, TierPlan
 from edge.settings.haproxy import Haproxy
+from edge.settings.tcp import Tcp
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
 
@@ -52,7 +53,7 @@ class Proxy:
 
     id: int
     plan: TierPlan
-    settings: Haproxy
+    settings: Haproxy | Tcp
     view: TierView
     servers: tuple[Server, ...]
 
@@ -97,14 +98,14 @@ class Snapshots:
 
     @property
     def listener_count(self) -> int:
-        names = {tier.name for tier in self._plan.tiers if tier.kind == "haproxy"}
+        names = {tier.name for tier in self._plan.tiers if tier.kind in ("haproxy", "tcp")}
         return sum(listener.tier in names for listener in self._plan.listeners)
 
     def _proxies(self) -> Iterator[Proxy]:
         views = {view.name: view for view in self.view.tiers()}
         number = FIRST_PROXY_ID
         for plan in self._plan.tiers:
-            if isinstance(plan.settings, Haproxy):
+            if isinstance(plan.settings, (Haproxy, Tcp)):
                 view = views[plan.name]
                 yield Proxy(number, plan, plan.settings, view, tuple(self._servers(plan, view)))
                 number += 1
