@@ -8,6 +8,7 @@ from typing import Any
 from edge.plan import TierPlan
 from edge.settings.balance import HASHED, Balance, HashType, read_balance, read_hash_type
 from edge.settings.haproxy import Haproxy
+from edge.settings.tcp import Tcp
 from ext.arena import Arena
 from ext.balance import BALANCERS
 from ext.farm import Balancer
@@ -74,5 +75,7 @@ def balance_of(settings: object) -> tuple[Balance, HashType]:
     """What a tier's settings say; a cdn's servers are asked in turn."""
     if isinstance(settings, Haproxy):
         return read_balance(settings.balance), read_hash_type(settings.hash_type)
+    if isinstance(settings, Tcp):
+        return read_balance(settings.balance), HashType()
     name = getattr(settings, "balance", "round_robin")
     return ELB_NAMES.get(name) or Balance(name), ELB_HASH

@@ -13,16 +13,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from edge.errors import EdgeError
+from edge.errors import Bug, EdgeError
 from edge.settings import Settings
-from edge.settings.address import split_address
+from edge.settings.address import join_address, split_address
 from edge.settings.cdn import Cdn
 from edge.settings.elb import Elb
 from edge.settings.haproxy import Haproxy
 from edge.settings.health_check import HealthCheck
 from edge.settings.node import Node
+from edge.settings.tcp import Tcp
 
-TierKind = Literal["cdn", "elb", "haproxy"]
+TierKind = Literal["cdn", "elb", "haproxy", "tcp"]
 CheckKind = Literal["tcp", "http", "tier"]
 
 
@@ -52,10 +53,17 @@ class TierPlan:
 
     name: str
     kind: TierKind
-    settings: Cdn | Elb | Haproxy
+    settings: Cdn | Elb | Haproxy | Tcp
     servers: tuple[ServerPlan, ...]
     port: int
     next_tier: str | None = None
+
+    @property
+    def http(self) -> Cdn | Elb | Haproxy:
+        """The settings of a tier of HTTP; to ask one of TCP for them is a Bug."""
+        if isinstance(self.settings, Tcp):
+            raise Bug(f"{self.name} is no tier of HTTP")
+        return self.settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ class CheckPlan:
     address: str | None
     next_tier: str | None
     health_check: HealthCheck
+    send_proxy: str = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +108,7 @@ def build_plan(settings: Settings, tier: str | None) -> Plan:
         key = "each node a `haproxy`" if str(tier).startswith("haproxy@") else "it a `listen`"
         raise EdgeError(f"tier {tier} has no address to accept on: give {key} address")
     checks = tuple(
-        _check(server, planned.settings.health_check)
-        for planned in tiers
-        for server in planned.servers
+        _check(server, planned.settings) for planned in tiers for server in planned.servers
     )
     return Plan(tiers, listeners, checks)
 
@@ -111,7 +118,7 @@ def tier_names(settings: Settings) -> list[str]:
     names = [name for name in ("cdn", "elb") if getattr(settings, name) is not None]
     if settings.haproxy is not None:
         names += _haproxy_names(settings)
-    return names
+    return names + [listener.name for listener in settings.tcp]
 
 
 def _haproxy_names(settings: Settings) -> list[str]:
@@ -138,7 +145,7 @@ def _fused(settings: Settings) -> tuple[TierPlan, ...]:
             _tier(name, "haproxy", settings, _node_servers(name, settings, settings.web_nodes))
             for name in _haproxy_names(settings)
         ]
-    return tuple(tiers)
+    return (*tiers, *(_tcp_tier(settings, listener) for listener in settings.tcp))
 
 
 def _split(settings: Settings, name: str) -> tuple[TierPlan, ...]:
@@ -148,6 +155,9 @@ def _split(settings: Settings, name: str) -> tuple[TierPlan, ...]:
     if name == "cdn":
         assert settings.cdn is not None
         return tuple(_cdns(settings, settings.cdn, _behind_cdn(settings), None))
+    for listener in settings.tcp:
+        if listener.name == name:
+            return (_tcp_tier(settings, listener),)
     if name == "elb":
         return (_tier(name, "elb", settings, _targets(settings, fused=False)),)
     return (_tier(name, "haproxy", settings, _node_servers(name, settings, settings.web_nodes)),)
@@ -229,6 +239,39 @@ def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[Ser
     )
 
 
+def _tcp_tier(settings: Settings, listener: Tcp) -> TierPlan:
+    servers = [
+        ServerPlan(
+            name=server.name,
+            key=f"{listener.name}/{server.name}",
+            address=server.address,
+            next_tier=None,
+            weight=server.weight,
+            backup=server.backup,
+            maxconn=server.maxconn or listener.server_maxconn,
+            node=next((node.name for node in settings.nodes if node.name == server.name), None),
+        )
+        for server in listener.servers or ()
+    ]
+    if listener.node_port is not None:
+        servers += [
+            ServerPlan(
+                name=node.name,
+                key=f"{listener.name}/{node.name}",
+                address=join_address(node.machine, listener.node_port),
+                next_tier=None,
+                weight=node.weight,
+                backup=node.backup,
+                maxconn=listener.server_maxconn,
+                node=node.name,
+            )
+            for node in settings.nodes
+            if node.role != "web" and node.machine is not None
+        ]
+    port = split_address(listener.listen)[1]
+    return TierPlan(listener.name, "tcp", listener, tuple(servers), port)
+
+
 def _tier(
     name: str,
     kind: TierKind,
@@ -249,6 +292,9 @@ def _listen_address(settings: Settings, tier: str) -> str | None:
     if tier.startswith("haproxy@"):
         node = next(node for node in settings.web_nodes if f"haproxy@{node.name}" == tier)
         return node.haproxy
+    listener = next((row for row in settings.tcp if row.name == tier), None)
+    if listener is not None:
+        return listener.listen
     section: Cdn | Elb | Haproxy = getattr(settings, tier)
     return section.listen
 
@@ -261,8 +307,11 @@ def _outermost_address(settings: Settings) -> str:
     return next(node.haproxy for node in settings.web_nodes if node.haproxy is not None)
 
 
-def _check(server: ServerPlan, health_check: HealthCheck) -> CheckPlan:
+def _check(server: ServerPlan, settings: Cdn | Elb | Haproxy | Tcp) -> CheckPlan:
+    health_check = settings.health_check
     kind: CheckKind = "http" if health_check.path else "tcp"
     if server.next_tier is not None:
         kind = "tier"
-    return CheckPlan(server.key, kind, server.address, server.next_tier, health_check)
+    return CheckPlan(
+        server.key, kind, server.address, server.next_tier, health_check, settings.send_proxy
+    )

@@ -26,6 +26,7 @@ import uvloop
 from edge.balancing import make_balancer, make_key
 from edge.identity import fastly_options
 from edge.job import Job, ListenerJob, announce_ready, end_with_parent, read_job
+from edge.layer4 import PROXY_VERSIONS, proxy_peers, tcp_tier_options, tcp_times_ms
 from edge.plan import Plan, ServerPlan, TierPlan, build_plan
 from edge.purges import make_purger
 from edge.settings import Settings
@@ -34,6 +35,7 @@ from edge.settings.cdn import Cdn
 from edge.settings.elb import Elb
 from edge.settings.haproxy import Haproxy
 from edge.settings.persistence import Cookie as CookieSettings
+from edge.settings.tcp import Tcp
 from ext.arena import Arena
 from ext.cache import Cache
 from ext.deliver import Marks
@@ -44,10 +46,11 @@ from ext.persist import Cookie
 from ext.session import Session
 from ext.site import Entry, Site
 from ext.store import Store
+from ext.tcp import TcpEntry
 from ext.upstream import Server, Tier
 
 CODINGS = {"gzip": 1, "br": 2}  # Coding in ext/encoding.pxd
-KINDS = {"cdn": 0, "elb": 1, "haproxy": 2}  # TierKind in ext/upstream.pxd
+KINDS = {"cdn": 0, "elb": 1, "haproxy": 2, "tcp": 3}  # TierKind in ext/upstream.pxd
 # Kept connections to a node are closed before common servers close theirs (Apache: 5 s), so that
 # a request seldom meets a connection that is being closed.
 KEPT_S = 4.0
@@ -68,7 +71,7 @@ class Worker:
         self._site = Site(loop, self._arena)
         self._store = attach_store(job)
         self._tiers: dict[str, Tier] = {}
-        self._listening: list[tuple[asyncio.Server, socket.socket, Entry]] = []
+        self._listening: list[tuple[asyncio.Server, socket.socket, Entry | TcpEntry]] = []
         self._stopped = asyncio.Event()
         self._drained = asyncio.Event()
 
@@ -136,18 +139,19 @@ class Worker:
         rows = [(slots[server.key], server.maxconn, server.backup) for server in planned.servers]
         balancer = make_balancer(self._arena, self._job.row, rows, planned)
         servers = [
-            self._make_server(tier, index, server) for index, server in enumerate(planned.servers)
+            self._make_server(tier, index, server, planned.settings.send_proxy)
+            for index, server in enumerate(planned.servers)
         ]
         next_tier = self._tiers[planned.next_tier] if planned.next_tier else None
         tier.wire(balancer, servers, next_tier)
         if isinstance(planned.settings, Haproxy) and planned.settings.cookie is not None:
             tier.keep_clients(self._make_cookie(planned, planned.settings.cookie))
 
-    def _make_server(self, tier: Tier, index: int, planned: ServerPlan) -> Server:
+    def _make_server(self, tier: Tier, index: int, planned: ServerPlan, send_proxy: str) -> Server:
         host, port = split_address(planned.address) if planned.address else ("", 0)
         wheel, readiness = self._site.parts
         assert self._job.row is not None
-        return Server(
+        server = Server(
             planned.name,
             tier,
             self._arena,
@@ -162,6 +166,9 @@ class Worker:
             wheel,
             readiness,
         )
+        if planned.address is not None:
+            server.announce_clients(PROXY_VERSIONS[send_proxy])
+        return server
 
     def _make_cookie(self, planned: TierPlan, settings: CookieSettings) -> Cookie:
         slots = self._job.slots["servers"]
@@ -178,9 +185,22 @@ class Worker:
     async def _listen(self, listener: ListenerJob) -> None:
         sock = socket.socket(fileno=listener.fd)
         sock.setblocking(False)
-        entry = self._make_entry(listener.tier)
+        entry = self._make_listener_entry(listener.tier)
         server = await self._loop.create_server(entry, sock=sock, backlog=ACCEPT_BACKLOG)
         self._listening.append((server, sock, entry))
+
+    def _make_listener_entry(self, tier_name: str) -> Entry | TcpEntry:
+        planned = next(tier for tier in self._plan.tiers if tier.name == tier_name)
+        settings = planned.settings
+        entry: Entry | TcpEntry
+        if isinstance(settings, Tcp):
+            key = make_key([planned], planned.kind)
+            entry = TcpEntry(self._site, self._tiers[tier_name], tcp_times_ms(settings), key)
+        else:
+            entry = self._make_entry(tier_name)
+        if peers := proxy_peers(settings):
+            entry.expect_proxy(peers)
+        return entry
 
     def _make_entry(self, tier_name: str) -> Entry:
         """The chain that begins at a tier, as far as it is in this process."""
@@ -202,8 +222,8 @@ class Worker:
             cache=self._make_cache(chain[0]),
             elb_key=make_key(chain, "elb"),
             haproxy_key=make_key(chain, "haproxy"),
-            answer_ms=round(slowest.settings.timeouts.server_s * 1000),
-            between_ms=min(between_bytes_ms(tier.settings) for tier in chain),
+            answer_ms=round(slowest.http.timeouts.server_s * 1000),
+            between_ms=min(between_bytes_ms(tier.http) for tier in chain),
             answer_kind=KINDS[slowest.kind],
             outer=outer_recipes(chain, self._job.run_secret),
         )
@@ -255,7 +275,7 @@ def chain_from(planned: dict[str, TierPlan], name: str) -> list[TierPlan]:
 
 def outer_recipes(chain: list[TierPlan], run_secret: str) -> list[Recipe | None]:
     """For each kind of tier, what the tiers in front of it do to an answer that it makes itself."""
-    recipes: list[Recipe | None] = [None] * len(KINDS)
+    recipes: list[Recipe | None] = [None] * KINDS["tcp"]  # the kinds of HTTP come first
     for index, tier in enumerate(chain[1:], 1):
         recipes[KINDS[tier.kind]] = Recipe(
             [hop_options(outer, run_secret) for outer in chain[:index]]
@@ -265,7 +285,7 @@ def outer_recipes(chain: list[TierPlan], run_secret: str) -> list[Recipe | None]
 
 def answer_limit(chain: list[TierPlan]) -> TierPlan:
     """The tier that is the first to lose patience with an answer; the innermost of equals."""
-    return min(reversed(chain), key=lambda tier: tier.settings.timeouts.server_s)
+    return min(reversed(chain), key=lambda tier: tier.http.timeouts.server_s)
 
 
 def between_bytes_ms(settings: Cdn | Elb | Haproxy) -> int:
@@ -276,7 +296,7 @@ def between_bytes_ms(settings: Cdn | Elb | Haproxy) -> int:
 
 def hop_options(planned: TierPlan, run_secret: str) -> dict[str, Any]:
     """What one tier does to a request's identity fields, for `ext.forward.Recipe`."""
-    forwarded = planned.settings.forwarded
+    forwarded = planned.http.forwarded
     options: dict[str, Any] = {
         "x_forwarded_for": forwarded.x_forwarded_for,
         "x_forwarded_proto": forwarded.x_forwarded_proto,
@@ -370,8 +390,10 @@ def connections_max() -> int:
     return max(1, descriptors - max(DESCRIPTORS_OWN, descriptors // 8))
 
 
-def tier_options(settings: Cdn | Elb | Haproxy) -> dict[str, Any]:
+def tier_options(settings: Cdn | Elb | Haproxy | Tcp) -> dict[str, Any]:
     """One tier's settings as the ready numbers that `ext.upstream.Tier` takes."""
+    if isinstance(settings, Tcp):
+        return tcp_tier_options(settings, connections_max())
     timeouts = settings.timeouts
     queue_s = timeouts.connect_s if timeouts.queue_s is None else timeouts.queue_s
     seconds = {

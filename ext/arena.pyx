@@ -40,6 +40,7 @@ TIER_COUNTERS = (
     ("cache_misses", "counter", "Requests that fetched for the cache."),
     ("cache_joins", "counter", "Requests that waited for another request's fetch."),
     ("cache_passes", "counter", "Requests that went to the origin past the cache."),
+    ("proxy_errors", "counter", "Connections ended for a bad, late or missing PROXY header."),
 )
 SERVER_COUNTERS = (
     ("requests", "counter", "Requests sent to the server."),

@@ -4,7 +4,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from ext.body cimport BodyReader
 from ext.limits cimport TRIED_MAX
 from ext.persist cimport CookieSeen
-from ext.site cimport Block, Entry, Member, Site
+from ext.site cimport Block, Entry, Site
+from ext.tunnel cimport Tunnel
 from ext.upstream cimport Connecting, Server, Tier
 
 cdef enum Step:                    # rows of STEPS in session.pyx
@@ -20,6 +21,7 @@ cdef enum Phase:
     STREAM                         # being answered from the cache
     TUNNEL                         # after 101
     LINGER                         # answered and closing: what still arrives is dropped
+    GREET                          # a PROXY header comes first
 
 cdef enum Hold:
     HOLD_NONE, HOLD_ON, HOLD_OVER
@@ -27,7 +29,7 @@ cdef enum Hold:
 cdef enum Wait:
     WAIT_SLOT, WAIT_TURN, WAIT_CONNECT, WAIT_FILL
 
-cdef class Client(Member):
+cdef class Client(Tunnel):
     cdef Site site
     cdef Entry entry
     cdef uint8_t phase             # Phase
@@ -36,10 +38,6 @@ cdef class Client(Member):
     cdef bint in_use               # use() is running: no other request starts inside it
     cdef bint head_timed           # the deadline of the head being read is set
     cdef uint8_t chunks_wait       # Hold: of a chunked body whose end may be about to come
-    cdef bint ended                # FIN seen
-    cdef uint8_t address_size
-    cdef char address[46]          # as text; INET6_ADDRSTRLEN
-    cdef uint32_t source           # the address as HAProxy hashes it
     cdef uint32_t requests         # on this connection; also the exchange's serial number
 
     # the request
@@ -81,10 +79,10 @@ cdef class Client(Member):
     cdef int next_request(self) except -1
     cdef int read_on(self) except -1
     cdef int log(self) except -1   # the row `log`, for ends outside of the table
-    cdef int arm(self, uint32_t ms) noexcept
     cdef int fail_with(self, int status, Tier tier) noexcept
 
     # from the client
+    cdef int greet(self, const char *p, uint32_t n) except -1
     cdef uint32_t use(self, char *p, uint32_t n) except? 0xFFFFFFFF
     cdef int use_kept(self) except -1
     cdef bint hold_chunks(self, const char *p, uint32_t n) noexcept
@@ -93,7 +91,6 @@ cdef class Client(Member):
 
     # ends
     cdef int leave(self) except -1
-    cdef int drop(self) except -1
     cdef int linger(self) except -1
 
     # the other side: relay.pyx, cached.pyx
@@ -103,5 +100,3 @@ cdef class Client(Member):
     cdef int waited_out(self) except -1
     cdef int feed(self) except -1
     cdef int cut(self) except -1
-    cdef int tunnel_in(self, char *p, uint32_t n) except -1
-    cdef int tunnel_end(self, bint reset) except -1

@@ -13,20 +13,18 @@ server go, once per request.
 
 Ownership: the block and `kept` are ours; `part` is borrowed from the read while use() runs.
 """
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr
 
 from ext.answers import build_answer
 from ext.arena cimport (
     TC_1XX, TC_BYTES_IN, TC_CLIENT_ABORTS, TC_CONNECTIONS, TC_CONNECTIONS_OPEN, TC_REQUESTS,
-    TC_REQUEST_ERRORS, SC_CLIENT_ABORTS)
-from ext.hashkey cimport source_number
+    TC_PROXY_ERRORS, TC_REQUEST_ERRORS, SC_CLIENT_ABORTS)
 from ext.body cimport chunks_incomplete
 from ext.http1 cimport BODY_CHUNKED, H_EXPECT_CONTINUE, parse_request_head
 from ext.limits cimport LINGER_MS, PIPELINE_BYTES_MAX, Refused
 from ext.limits import REFUSED_STATUS
 from ext.platform import EXCESS_ANSWERS
 from ext.stream cimport drop_front, keep, release
-from ext.timers cimport now_ms
 from ext.trip cimport class_of
 from ext.upstream cimport Failure
 
@@ -36,7 +34,7 @@ cdef enum:
     HOLD_BYTES = 8192              # a larger one is streamed at once
 
 
-cdef class Client(Member):
+cdef class Client(Tunnel):
     """The connection without the steps; `Session` in session.pyx adds `run` and `log`."""
 
     def __cinit__(self, Entry entry):
@@ -73,22 +71,11 @@ cdef class Client(Member):
     cdef int cut(self) except -1:
         return 0
 
-    cdef int tunnel_in(self, char *p, uint32_t n) except -1:
-        return 0
-
-    cdef int tunnel_end(self, bint reset) except -1:
-        return 0
-
     # -- connection ----------------------------------------------------------------------------
 
     cdef int on_made(self) except -1:
         cdef Tier tier = self.entry.tier
-        cdef bytes text
-        peer = self.transport.get_extra_info("peername")
-        text = peer[0].encode() if isinstance(peer, tuple) else b"127.0.0.1"   # inside of a process
-        self.address_size = <uint8_t>min(len(text), 45)
-        memcpy(self.address, <const char *>text, self.address_size)
-        self.source = source_number(self.address, self.address_size)
+        self.meet(tier)
         self.site.join(self)
         tier.cells[TC_CONNECTIONS] += 1
         tier.cells[TC_CONNECTIONS_OPEN] += 1
@@ -97,6 +84,8 @@ cdef class Client(Member):
                                          retry_after_s=tier.retry_after_s))
             return self.linger()
         self.head_timed = True
+        if self.owes_header(self.entry.proxy):
+            self.phase = GREET
         self.arm(tier.http_request_ms)
         return 0
 
@@ -107,13 +96,14 @@ cdef class Client(Member):
         return self.leave()
 
     cdef int on_drain(self) except -1:
-        if self.phase == IDLE and not self.kept.size and not self.blocked:
+        if self.phase == GREET or (
+                self.phase == IDLE and not self.kept.size and not self.blocked):
             self.arm(DRAIN_IDLE_MS)            # a slow reader keeps its time
         return 0
 
     cdef int leave(self) except -1:
         """The client is gone: end what runs for it."""
-        if self.phase == IDLE or self.phase == LINGER:
+        if self.phase == IDLE or self.phase >= LINGER:
             return 0
         if self.phase != TUNNEL:
             self.entry.tier.cells[TC_CLIENT_ABORTS] += 1
@@ -131,7 +121,6 @@ cdef class Client(Member):
         return self.log()
 
     cdef int drop(self) except -1:
-        """A write has failed: the read side may be paused and would not tell."""
         self.leave()
         return self.abort()
 
@@ -149,10 +138,6 @@ cdef class Client(Member):
         self.half_close()
         self.resume()
         self.arm(LINGER_MS)
-        return 0
-
-    cdef int arm(self, uint32_t ms) noexcept:
-        self.wheel.arm(&self.timer, now_ms() + ms)
         return 0
 
     # -- engine --------------------------------------------------------------------------------
@@ -233,8 +218,8 @@ cdef class Client(Member):
 
     cdef int on_data(self, char *p, uint32_t n) except -1:
         cdef uint32_t used
-        if self.phase == LINGER:
-            return 0
+        if self.phase >= LINGER:
+            return self.greet(p, n) if self.phase == GREET else 0
         self.entry.tier.cells[TC_BYTES_IN] += n
         if self.phase == TUNNEL:
             return self.tunnel_in(p, n)
@@ -253,6 +238,17 @@ cdef class Client(Member):
         # A little is kept while a request waits, so that its client's end is still noticed.
         if self.kept.size and (self.blocked or (
                 self.phase != IDLE and self.kept.size > PIPELINE_BYTES_MAX)):
+            self.pause()
+        return 0
+
+    cdef int greet(self, const char *p, uint32_t n) except -1:
+        """Bytes of a PROXY header; the first request may stand behind it."""
+        if self.take_header(p, n) <= 0:
+            return 0
+        self.phase = IDLE
+        self.arm(self.entry.tier.http_request_ms)
+        self.use_kept()
+        if self.phase != IDLE and self.kept.size > PIPELINE_BYTES_MAX:
             self.pause()
         return 0
 
@@ -340,9 +336,8 @@ cdef class Client(Member):
     cdef int on_eof(self) except -1:
         self.ended = True
         if self.phase == TUNNEL:
-            self.node.half_close()
             return self.tunnel_end(False)
-        if self.phase == LINGER:
+        if self.phase >= LINGER:
             return self.close()
         if self.phase == IDLE:
             return self.next_request()
@@ -390,6 +385,9 @@ cdef class Client(Member):
                 self.send_bytes(build_answer(tier.kind, 408, close=True))
                 return self.linger()
             return self.close()                # idle between requests: silently
+        if self.phase == GREET:
+            self.front[TC_PROXY_ERRORS] += 1
+            return self.abort()
         if self.phase == LINGER:
             if self.closing:
                 return self.abort()

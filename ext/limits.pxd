@@ -15,6 +15,7 @@ cpdef enum Limit:
     PIPELINE_BYTES_MAX = 65536     # unread pipelined bytes kept before reading pauses
     TRIED_MAX = 16                 # servers one request remembers as already tried
     LINGER_MS = 2000               # after a refusal: read and drop so that the answer is not reset
+    TURN_AROUND_MS = 1000          # HAProxy's pause before the same server is tried again
     TICK_MS = 40                   # timer wheel resolution; timeouts are late by at most one tick
     TEXT_BYTES_MAX = 160           # names in the arena: haproxy@ + 63 + / + 63 and a NUL
     SERVERS_MAX = 4096             # server slots in the arena (1,000 servers x 3 tiers + reserve)

@@ -3,12 +3,13 @@ from libc.stdint cimport uint32_t
 from posix.uio cimport iovec
 
 from ext.client cimport Client
-from ext.upstream cimport Tier
+from ext.upstream cimport NodeConnection, Tier
 
 cdef class Relay(Client):
     # to the server
     cdef void hold(self, iovec *parts, int count) noexcept
     cdef int bad_body(self, int reason, bint unsent) except -1
+    cdef int send_header(self, NodeConnection node) except -1
 
     # from the server
     cdef uint32_t read_answer_head(self, char *p, uint32_t n) except? 0xFFFFFFFF
@@ -21,6 +22,3 @@ cdef class Relay(Client):
     cdef Tier impatient(self)
     cdef int tier_row(self, Tier tier) noexcept
     cdef Tier queue_tier(self)
-
-    # tunnels
-    cdef int tunnel_out(self, char *p, uint32_t n) except -1

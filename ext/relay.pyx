@@ -21,8 +21,9 @@ from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_NONE, SAY_NOTHING, Text, build_response, build_trailers,
     response_room, trailers_room)
 from ext.http1 cimport BODY_CHUNKED, BODY_UNTIL_CLOSE, H_UPGRADE, Head, parse_response_head
-from ext.limits cimport INTERIM_MAX, TRIED_MAX, Refused
+from ext.limits cimport INTERIM_MAX, TRIED_MAX, TURN_AROUND_MS, Refused
 from ext.limits import REFUSED_STATUS
+from ext.proxyline cimport PROXY_OUT_BYTES_MAX
 from ext.site cimport at_least
 from ext.stream cimport drop_front, keep, release
 from ext.upstream cimport (
@@ -30,7 +31,6 @@ from ext.upstream cimport (
 from posix.uio cimport iovec
 
 cdef enum:
-    TURN_AROUND_MS = 1000          # HAProxy's pause before the same server is tried again
     GATHER_BYTES = 4096            # copying a small body costs less than a second part to send
 
 
@@ -130,7 +130,16 @@ cdef class Relay(Client):
         self.connecting = None
         self.node = node
         node.exchange = self
+        if node.server.send_proxy:
+            self.send_header(node)
         return self.resume_at(FETCH)
+
+    cdef int send_header(self, NodeConnection node) except -1:
+        """The PROXY header: nothing may come before it."""
+        cdef char header[PROXY_OUT_BYTES_MAX]
+        cdef iovec part
+        add_part(&part, 0, header, self.write_header(node, header))
+        return node.send(&part, 1)
 
     cdef int on_connect_failed(self, int failure) except -1:
         self.connecting = None
@@ -391,45 +400,8 @@ cdef class Relay(Client):
 
     # -- tunnels -------------------------------------------------------------------------------
 
-    cdef int tunnel_in(self, char *p, uint32_t n) except -1:
-        """From the client, with what it sent before the tunnel stood."""
-        cdef iovec parts[2]
-        cdef int count = 0
-        if self.kept.size:
-            count = add_part(parts, count, self.kept.data, self.kept.size)
-        if n:
-            count = add_part(parts, count, p, n)
-        self.node.send(parts, count)
-        release(&self.kept)
-        if self.node.broken:
-            return self.drop()
-        self.server.cells[SC_BYTES_IN] += n
-        self.arm(self.server.tier.tunnel_ms)
-        return self.pause() if self.node.blocked else 0
-
-    cdef int tunnel_out(self, char *p, uint32_t n) except -1:
-        cdef iovec part
-        add_part(&part, 0, p, n)
-        self.send(&part, 1)
-        if self.broken:
-            return self.drop()
-        self.entry.tier.cells[TC_BYTES_OUT] += n
-        self.arm(self.server.tier.tunnel_ms)
-        return self.node.pause() if self.blocked else 0
-
-    cdef int tunnel_end(self, bint reset) except -1:
-        """One side of a tunnel ended: pass the FIN on; both sides: close."""
-        cdef NodeConnection node = self.node
-        if not reset and not node.lost and not (node.ended and self.ended):
-            return self.half_close() if node.ended else 0
+    cdef int on_tunnel_over(self) except -1:
         self.phase = LINGER
         self.node_keeps = False
-        if not reset and not node.lost:
-            node.exchange = None               # it may still hold bytes to send
-            node.close()
-            self.node = None
         self.log()
-        if reset:
-            return self.reset()
-        self.arm(self.entry.tier.client_ms)
-        return self.close()
+        return self.arm(self.entry.tier.client_ms)

@@ -684,10 +684,11 @@ cdef int open_tunnel(Session s) except -1:
         return WAIT
     s.phase = TUNNEL
     s.answer_done = False
-    s.arm(s.server.tier.tunnel_ms)
+    s.silence_ms = s.server.tier.tunnel_ms
+    s.arm(s.silence_ms)
     s.resume()
     if s.kept.size and not s.in_use:       # what the client sent behind its request
         s.tunnel_in(NULL, 0)
     if s.ended and s.phase == TUNNEL:      # not if that ended it: the node may be gone by now
-        s.node.half_close()
+        s.tunnel_end(False)
     return WAIT

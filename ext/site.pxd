@@ -6,6 +6,7 @@ from ext.edits cimport Edits
 from ext.forward cimport Recipe
 from ext.hashkey cimport HashKey
 from ext.http1 cimport Head, HeadLimits
+from ext.proxyline cimport ProxyPeers
 from ext.readiness cimport Readiness
 from ext.store cimport Store
 from ext.timers cimport Wheel
@@ -77,4 +78,5 @@ cdef class Entry:                  # one listener: where requests enter the chai
     cdef HashKey haproxy_key
     cdef uint32_t answer_ms        # longest wait for an answer's head: the shortest of all tiers
     cdef uint32_t between_ms       # longest silence inside an answer's body, likewise
+    cdef ProxyPeers proxy          # who must send a PROXY header; None: nobody
     cdef int answer_kind           # TierKind of the tier that has answer_ms

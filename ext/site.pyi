@@ -6,6 +6,7 @@ from ext.arena import Arena
 from ext.cache import Cache
 from ext.forward import Recipe
 from ext.hashkey import HashKey
+from ext.proxyline import ProxyPeers
 from ext.store import Store
 from ext.upstream import Tier
 
@@ -41,4 +42,5 @@ class Entry:
         answer_kind: int,
         outer: list[Recipe | None],
     ) -> None: ...
+    def expect_proxy(self, peers: ProxyPeers) -> None: ...
     def __call__(self) -> BufferedProtocol: ...

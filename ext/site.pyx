@@ -195,5 +195,9 @@ cdef class Entry:
         self.answer_kind = answer_kind
         self.outer = outer
 
+    def expect_proxy(self, ProxyPeers peers):
+        """Connections of `peers` begin with a PROXY header."""
+        self.proxy = peers
+
     def __call__(self):
         return self.make(self)

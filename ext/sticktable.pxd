@@ -3,14 +3,14 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from ext.locks cimport Lock
 
-cpdef enum TableType:
+cdef enum TableType:
     TYPE_IP = 0
     TYPE_IPV6 = 1
     TYPE_INTEGER = 2               # 4 bytes, the first one the highest
     TYPE_STRING = 3                # cut at the table's key length
     TYPE_BINARY = 4                # likewise
 
-cpdef enum TableData:              # HAProxy's order, which `show table` prints
+cdef enum TableData:              # HAProxy's order, which `show table` prints
     SD_SERVER_ID = 0
     SD_GPT0
     SD_GPC0

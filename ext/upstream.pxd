@@ -9,7 +9,7 @@ from ext.stream cimport Connection
 from ext.timers cimport Wheel
 
 cdef enum TierKind:
-    TIER_CDN, TIER_ELB, TIER_HAPROXY
+    TIER_CDN, TIER_ELB, TIER_HAPROXY, TIER_TCP
 
 cpdef enum Failure:                # of one attempt, set where the fact is known
     NO_FAILURE = 0
@@ -74,6 +74,7 @@ cdef class Server:
     cdef uint64_t yielded_ms       # when a slot was last left to other workers
     cdef uint64_t *cells
     cdef uint32_t maxconn
+    cdef readonly int send_proxy   # ProxyVersion: a header comes first; one client per connection
     cdef NodeConnection idle       # newest first
     cdef NodeConnection idle_last
     cdef uint32_t idle_count
@@ -113,5 +114,6 @@ cdef class NodeConnection(Connection):
 
     cdef bint alive(self) noexcept
     cdef int leave_to_itself(self, uint32_t ms) except -1
+    cdef int close_within(self, uint32_t ms) except -1
 
 cdef int may_retry(int failure, bint idempotent, bint replayable, int attempts_left) noexcept nogil

@@ -258,7 +258,8 @@ cdef class Server:
     cdef int checkin(self, NodeConnection node) except -1:
         """Keep a clean connection, or close it when enough are kept."""
         node.exchange = None
-        if self.idle_count >= self.tier.idle_max:
+        # What a PROXY header was sent on is one client's, what one was not yet sent on nobody's.
+        if self.idle_count >= self.tier.idle_max or self.send_proxy:
             return node.close()
         node.idle = True
         node.prev = None
@@ -344,9 +345,13 @@ cdef class Server:
             if exchange is not None:
                 exchange.on_connect_failed(Failure.CONNECT_FAILED)
         elif exchange is None:
-            self.checkin(node)
+            self.checkin(node)                 # or closes it
         else:
             exchange.on_connected(node)
+
+    def announce_clients(self, int version):
+        """Connections begin with a PROXY header of this version."""
+        self.send_proxy = version
 
     def reach(self, hop):
         """Connections go to `hop` (an Entry), which is in this process."""
@@ -421,7 +426,7 @@ cdef class NodeConnection(Connection):
         if self.idle:
             self.server.unlink(self)
             return self.close()
-        return self.abort() if self.orphan else 0
+        return self.abort() if self.orphan or self.closing else 0
 
     cdef int leave_to_itself(self, uint32_t ms) except -1:
         """Let a request run whose client is gone: half an order would be worse than one whose
@@ -431,6 +436,13 @@ cdef class NodeConnection(Connection):
         self.orphan = True
         self.server.tier.orphans += 1
         self.wheel.arm(&self.timer, now_ms() + ms)
+        return 0
+
+    cdef int close_within(self, uint32_t ms) except -1:
+        """Send what is held and close; a server that does not take it in time is dropped."""
+        self.close()
+        if not self.lost:
+            self.wheel.arm(&self.timer, now_ms() + ms)
         return 0
 
     cdef bint alive(self) noexcept:

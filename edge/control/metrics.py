@@ -94,6 +94,7 @@ TIER_ROWS = (
     Row("frontend_bytes_in_total", COUNTER, ("bytes_in",), "Bytes received from clients"),
     Row("frontend_bytes_out_total", COUNTER, ("bytes_out",), "Bytes sent to clients"),
     Row("frontend_request_errors_total", COUNTER, ("request_errors",), "Requests refused"),
+    Row("frontend_proxy_errors_total", COUNTER, ("proxy_errors",), "Bad PROXY headers"),
     Row("backend_current_sessions", GAUGE, ("in_flight",), "Requests being served now"),
     Row("backend_current_queue", GAUGE, ("queued",), "Requests waiting for a server slot"),
     Row("backend_client_aborts_total", COUNTER, ("client_aborts",), "Requests clients gave up"),
@@ -103,6 +104,7 @@ TIER_ROWS = (
     Row("backend_queue_timeouts_total", COUNTER, ("queue_timeouts",), "503 after the queue"),
 )
 
+PROXY_KINDS = ("haproxy", "tcp")  # what HAProxy calls a proxy
 RESPONSES_TEXT = "Responses by the class of their status"
 
 
@@ -119,7 +121,7 @@ class ControlCollector(Collector):
         tiers = self._view.tiers()
         for prefix, label in (("haproxy", "proxy"), ("edge", "tier")):
             of_prefix = [
-                tier for tier in tiers if (tier.kind == "haproxy") == (prefix == "haproxy")
+                tier for tier in tiers if (tier.kind in PROXY_KINDS) == (prefix == "haproxy")
             ]
             if of_prefix:
                 yield from _tier_families(prefix, label, of_prefix)

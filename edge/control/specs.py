@@ -16,6 +16,7 @@ from edge.health.checks import (
 from edge.health.machine import Thresholds
 from edge.health.runner import CheckSpec
 from edge.job import Job
+from edge.layer4 import PROXY_VERSIONS
 from edge.plan import CheckPlan, Plan
 from edge.settings import HealthCheck
 from edge.settings.address import split_address
@@ -72,10 +73,11 @@ def _probe(check: CheckPlan, plan: Plan, slots: dict[str, int], arena: Arena) ->
         raise Bug(f"check {check.key} of kind {check.kind} has no address")
     host, port = split_address(check.address)
     settings = check.health_check
+    send_proxy = PROXY_VERSIONS[check.send_proxy]
     if settings.path is None:
-        return TcpProbe(host, port)
+        return TcpProbe(host, port, send_proxy)
     request = build_request(settings.method, settings.path, settings.host)
-    return HttpProbe(host, port, request, status_ranges(settings.expect))
+    return HttpProbe(host, port, request, status_ranges(settings.expect), send_proxy)
 
 
 def _or(value: float | None, default: float) -> float:

@@ -24,6 +24,7 @@ from enum import Enum, StrEnum
 from typing import Protocol
 
 from edge.clock import now
+from ext.proxyline import build_header
 
 # A status line and any sane head; HAProxy looks at one buffer of this size (tune.bufsize).
 HEAD_BYTES_MAX = 16_384
@@ -87,6 +88,7 @@ class TcpProbe:
 
     host: str
     port: int
+    send_proxy: int = 0  # version of the PROXY header that the server wants first
 
     async def run(self, timeout_s: float) -> Outcome:
         started = now()
@@ -97,6 +99,8 @@ class TcpProbe:
             return _outcome(started, Verdict.FAILED, CheckStatus.L4TOUT)
         except OSError as error:
             return _connect_failed(started, error)
+        if self.send_proxy:
+            writer.write(_proxy_header(self.send_proxy, writer))
         writer.transport.abort()
         return _outcome(started, Verdict.PASSED, CheckStatus.L4OK)
 
@@ -112,6 +116,7 @@ class HttpProbe:
     port: int
     request: bytes
     expected: tuple[tuple[int, int], ...]  # first and last code, both included
+    send_proxy: int = 0
 
     async def run(self, timeout_s: float) -> Outcome:
         started = now()
@@ -126,7 +131,8 @@ class HttpProbe:
                     return _outcome(started, Verdict.FAILED, CheckStatus.L4TOUT)
                 except OSError as error:
                     return _connect_failed(started, error)
-                writer.write(self.request)
+                header = _proxy_header(self.send_proxy, writer) if self.send_proxy else b""
+                writer.write(header + self.request)
                 return self._judge(started, await _read_head(reader))
         except TimeoutError:
             late = CheckStatus.L4TOUT if writer is None else CheckStatus.L7TOUT
@@ -181,6 +187,14 @@ def build_request(method: str, path: str, host: str | None) -> bytes:
 def count_usable(servers: Sequence[tuple[bool, bool, int]]) -> int:
     """How many of (is up, is ready, weight) would take a new request."""
     return sum(1 for is_up, is_ready, weight in servers if is_up and is_ready and weight > 0)
+
+
+def _proxy_header(version: int, writer: asyncio.StreamWriter) -> bytes:
+    """As HAProxy's checks send it: with the check's own ends, and in version 2 LOCAL."""
+    source, destination = (writer.get_extra_info(name) for name in ("sockname", "peername"))
+    if version == 2 or source is None or destination is None:  # None: gone already
+        return build_header(version)
+    return build_header(version, source[:2], destination[:2])
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes | None:

@@ -12,6 +12,7 @@ from edge.settings.json_schema import schema
 from edge.settings.loader import load
 from edge.settings.node import Node
 from edge.settings.root import Admin, Settings
+from edge.settings.tcp import Tcp
 from edge.settings.tier import Forwarded, Limits, Tier, Timeouts
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Limits",
     "Node",
     "Settings",
+    "Tcp",
     "Tier",
     "Timeouts",
     "load",

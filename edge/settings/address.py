@@ -57,6 +57,20 @@ def _canonical_host(host: str, port_text: str) -> str:
     return host.lower()
 
 
+class Host(Form):
+    """Marker of a field that holds a host: an IP address without brackets, or a name."""
+
+    def parse(self, value: object) -> str:
+        """The canonical spelling."""
+        if not isinstance(value, str):
+            raise ValueError(f"must be a host such as 10.0.0.7 or web1.example, not {shown(value)}")
+        return _canonical_host(f"[{value}]" if ":" in value else value, "0")
+
+    def json_forms(self) -> list[JsonSchemaValue]:
+        """A string; its pattern is wider than the rules above."""
+        return [{"type": "string", "pattern": r"^[^\s/]+$"}]
+
+
 class Address(Form):
     """Marker of a field that holds `host:port`."""
 

@@ -35,6 +35,8 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _unreachable_stats(values)
     yield from _shared_pops(values)
     yield from _unused_hash(values)
+    yield from _unfit_tcp(values)
+    yield from _unused_networks(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -52,10 +54,14 @@ def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
 
 def _no_tier_or_listener(values: Mapping[str, object]) -> Iterator[Conflict]:
     tiers = [tier for tier in TIERS if tier in values]
-    if not tiers:
-        yield (), "has no tier: give at least one of cdn, elb, haproxy"
-    elif all(isinstance(values[tier], dict) for tier in tiers) and not any(
-        _mapping(values[tier]).get("listen") for tier in tiers
+    has_tcp = bool(values.get("tcp"))
+    if not tiers and not has_tcp:
+        yield (), "has no tier: give at least one of cdn, elb, haproxy, tcp"
+    elif (
+        tiers
+        and not has_tcp
+        and all(isinstance(values[tier], dict) for tier in tiers)
+        and not any(_mapping(values[tier]).get("listen") for tier in tiers)
     ):
         yield (tiers[0],), "nothing listens: add `listen: 127.0.0.1:8080` to this or another tier"
 
@@ -65,6 +71,8 @@ def _addresses(values: Mapping[str, object]) -> Iterator[tuple[KeyPath, object]]
         yield (owner, "listen"), _mapping(values.get(owner)).get("listen")
     stats = _mapping(_mapping(values.get("haproxy")).get("stats"))
     yield ("haproxy", "stats", "listen"), stats.get("listen")
+    for index, row in _tcp(values):
+        yield ("tcp", index, "listen"), row.get("listen")
     for index, site in _sites(values):
         yield ("cdn", "sites", index, "listen"), site.get("listen")
     for index, node in _nodes(values):
@@ -109,7 +117,8 @@ def _unfit_roles(values: Mapping[str, object]) -> Iterator[Conflict]:
         elif role in ("web", "both") and node.get("web") is None:
             text = "is missing: a node needs the address of its web server, unless `role: core`"
             yield ("nodes", index, "web"), text
-    if nodes and all(node.get("role") == "core" for _, node in nodes):
+    has_http = any(tier in values for tier in TIERS)
+    if has_http and nodes and all(node.get("role") == "core" for _, node in nodes):
         yield ("nodes",), "every node is a core node: one at least must take web traffic"
 
 
@@ -160,6 +169,62 @@ def _shared_pops(values: Mapping[str, object]) -> Iterator[Conflict]:
         if isinstance(pop, str) and first_paths.setdefault(pop, path) != path:
             first = path_text(first_paths[pop])
             yield path, f"{pop} is already the site of {first}: every site has its own objects"
+
+
+def _unfit_tcp(values: Mapping[str, object]) -> Iterator[Conflict]:
+    """Names are those of tiers, so they are unique; and a listener has servers in one way."""
+    first_indexes: dict[str, int] = {}
+    for index, row in _tcp(values):
+        name, given = row.get("name"), [key for key in ("servers", "node_port") if row.get(key)]
+        if isinstance(name, str):
+            if name in TIERS:
+                yield ("tcp", index, "name"), f"{name} is the name of a tier of HTTP"
+            elif first_indexes.setdefault(name, index) != index:
+                first = f"tcp[{first_indexes[name]}]"
+                yield ("tcp", index, "name"), f"{name!r} is the name of {first}; names are unique"
+        if len(given) != 1:
+            text = "needs servers: give `node_port`, a port of every node, or `servers`, not both"
+            yield ("tcp", index), text
+        elif given == ["node_port"]:
+            yield from _nodes_without_host(values, index)
+        yield from _shared_server_names(row, index)
+
+
+def _nodes_without_host(values: Mapping[str, object], index: int) -> Iterator[Conflict]:
+    nodes = [node for _, node in _nodes(values) if node.get("role") != "web"]
+    if not nodes:
+        yield ("tcp", index, "node_port"), "no node runs services: the role of each is web"
+    for node in nodes:
+        if not any(node.get(key) for key in ("host", "web", "haproxy")):
+            text = f"the node {node.get('name')} has no address: give it `host`"
+            yield ("tcp", index, "node_port"), text
+
+
+def _shared_server_names(row: Mapping[str, object], index: int) -> Iterator[Conflict]:
+    servers = row.get("servers")
+    seen: set[object] = set()
+    for at, server in enumerate(servers if isinstance(servers, list) else []):
+        name = server.get("name") if isinstance(server, dict) else None
+        if name is not None and name in seen:
+            yield ("tcp", index, "servers", at, "name"), f"{name!r} is a server above already"
+        seen.add(name)
+
+
+def _unused_networks(values: Mapping[str, object]) -> Iterator[Conflict]:
+    owners: list[tuple[KeyPath, Mapping[str, object]]] = [
+        ((tier,), _mapping(values.get(tier))) for tier in TIERS
+    ]
+    owners += [(("tcp", index), row) for index, row in _tcp(values)]
+    for path, owner in owners:
+        if owner.get("accept_proxy_from") is not None and owner.get("accept_proxy") is not True:
+            yield (*path, "accept_proxy_from"), "changes nothing without `accept_proxy: true`"
+
+
+def _tcp(values: Mapping[str, object]) -> Iterator[tuple[int, Mapping[str, object]]]:
+    rows = values.get("tcp")
+    for index, row in enumerate(rows if isinstance(rows, list) else []):
+        if isinstance(row, dict):
+            yield index, row
 
 
 def _sites(values: Mapping[str, object]) -> Iterator[tuple[int, Mapping[str, object]]]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edge.errors import Bug
-from edge.settings.address import Address
+from edge.settings.address import Address, Host, split_address
 from edge.settings.persistence import VALUE
 from edge.settings.scalars import Count, Text
 from edge.settings.section import Section
@@ -41,6 +41,14 @@ class Node(Section):
             " their own. A core node has none."
         ),
     ] = None
+    host: Annotated[
+        str | None,
+        Host(),
+        Field(
+            description="Name or address of the machine, for services that are found by their port"
+            " (`tcp[].node_port`). Absent: that of `web`, or of `haproxy`."
+        ),
+    ] = None
     weight: Annotated[
         int,
         Count(0, 256, "shares"),
@@ -60,6 +68,12 @@ class Node(Section):
         VALUE,
         Field(description="The node's value of haproxy's `cookie`. Absent: its name."),
     ] = None
+
+    @property
+    def machine(self) -> str | None:
+        """Where the node's services are; None when no key says so."""
+        address = self.web or self.haproxy
+        return self.host or (split_address(address)[0] if address else None)
 
     @property
     def serves_web(self) -> bool:

@@ -15,6 +15,7 @@ from edge.settings.haproxy import Haproxy
 from edge.settings.node import Node
 from edge.settings.scalars import Count, Duration, Text
 from edge.settings.section import Section
+from edge.settings.tcp import Tcp
 
 
 class Admin(Section):
@@ -54,6 +55,10 @@ class Settings(Section):
         default=None,
         description="HAProxy: one per web node where there is an elb, else one. Absent: none.",
     )
+    tcp: Annotated[
+        list[Tcp],
+        Field(description="Listeners that relay TCP as it is, one row each, as `mode tcp`."),
+    ] = []  # noqa: RUF012
     nodes: Annotated[
         list[Node], Field(min_length=1, description="The machines of the cluster, one row each.")
     ]

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from edge.settings.address import Address
 from edge.settings.health_check import HealthCheck
+from edge.settings.proxy_protocol import AcceptProxy, AcceptProxyFrom, SendProxy
 from edge.settings.scalars import Count, Duration, Size, Text
 from edge.settings.section import Section
 
@@ -177,3 +178,6 @@ class Tier(Section):
         Count(0, 65_536, "connections per worker"),
         Field(description="Most unused connections that are kept open to one server."),
     ] = 1_024
+    accept_proxy: AcceptProxy = False
+    accept_proxy_from: AcceptProxyFrom = None
+    send_proxy: SendProxy = "off"

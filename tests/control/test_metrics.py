@@ -55,6 +55,7 @@ HAPROXY_NAMES = {
 OUR_NAMES = {
     "backend_no_server_total",
     "backend_queue_timeouts_total",
+    "frontend_proxy_errors_total",
     "frontend_request_duration_seconds",
     "server_open_connections_current",
 }

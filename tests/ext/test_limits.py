@@ -12,6 +12,7 @@ import ext.freshness
 import ext.headers
 import ext.limits
 import ext.platform
+import ext.proxyline
 import ext.upstream
 from edge.settings import Limits, Node, Settings
 from edge.settings.cdn import CdnLimits
@@ -32,6 +33,7 @@ ENUMS = [
     (ext.freshness.Reuse, "freshness"),
     (ext.headers.HeaderId, "headers"),
     (ext.platform.Excess, "platform"),
+    (ext.proxyline.BadProxy, "proxyline"),
     (ext.upstream.Failure, "upstream"),
     (ext.upstream.NoRetry, "upstream"),
 ]

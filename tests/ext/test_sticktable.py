@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ext.sticktable import DATA_NAMES, TYPE_NAMES, StickTable, rate_for_test
+from ext.sticktable import DATA_NAMES, StickTable, rate_for_test
 
 ROOT = Path(__file__).parents[2]
 ALL = [(name, 10_000 if name.endswith("_rate") else 0) for name in DATA_NAMES]
@@ -48,15 +48,6 @@ def keys(table: StickTable) -> list[bytes]:
 
 def data(table: StickTable, key: bytes) -> dict[str, int]:
     return next(data for found, _, _, _, data in table.entries() if found == key)
-
-
-def test_the_names_are_in_the_order_of_the_numbers() -> None:
-    from ext.sticktable import TableData, TableType  # type: ignore[attr-defined]
-
-    assert [f"SD_{name.upper()}" for name in DATA_NAMES] == [
-        member.name for member in TableData if member.name != "SD_COUNT"
-    ]
-    assert [f"TYPE_{name.upper()}" for name in TYPE_NAMES] == [m.name for m in TableType]
 
 
 def test_a_request_is_counted_while_and_after_it_is_tracked() -> None:

@@ -92,7 +92,7 @@ def test_one_conflict(change: dict[str, Any], path: str, words: str) -> None:
 
 def test_no_tier() -> None:
     assert conflicts({"nodes": [A]}) == [
-        ("", "has no tier: give at least one of cdn, elb, haproxy")
+        ("", "has no tier: give at least one of cdn, elb, haproxy, tcp")
     ]
 
 

@@ -117,7 +117,8 @@ HEAD = "haproxy:\n  listen: 127.0.0.1:80\n"  # a key of haproxy that follows is 
         (
             HEAD + "  # a comment\n  zzz:\n    1\n" + NODES,
             ":4: haproxy.zzz: unknown key; known here: listen, timeouts, limits, forwarded,"
-            " health_check, max_connections, max_idle_per_server, balance, hash_type, hash_key,"
+            " health_check, max_connections, max_idle_per_server, accept_proxy,"
+            " accept_proxy_from, send_proxy, balance, hash_type, hash_key,"
             " hash_balance_factor, allbackups, retries, redispatch,"
             " error_limit, retry_after, server_maxconn",
         ),

@@ -4,7 +4,7 @@ are those of the originals."""
 import pytest
 from pydantic import BaseModel
 
-from edge.settings import Admin, Cdn, Elb, Haproxy, Node, Settings
+from edge.settings import Admin, Cdn, Elb, Haproxy, Node, Settings, Tcp
 from edge.settings.section import Section
 
 NODE = Node(name="node1", web="127.0.0.1:9001")
@@ -30,7 +30,41 @@ HEALTH_CHECK = {
     "fast_interval_s": None,
     "down_interval_s": None,
 }
-TIER = {"listen": None, "limits": LIMITS, "max_connections": 0, "max_idle_per_server": 1024}
+TIER = {
+    "listen": None,
+    "limits": LIMITS,
+    "max_connections": 0,
+    "max_idle_per_server": 1024,
+    "accept_proxy": False,
+    "accept_proxy_from": None,
+    "send_proxy": "off",
+}
+TCP = {
+    "name": "mysql",
+    "listen": "127.0.0.1:3307",
+    "node_port": 3306,
+    "servers": None,
+    "balance": "roundrobin",
+    "retries": 3,
+    "redispatch": True,
+    "error_limit": 10,
+    "server_maxconn": 0,
+    "max_connections": 0,
+    "timeouts": {
+        "connect_s": 5.0,
+        "client_s": 50.0,
+        "server_s": 50.0,
+        "queue_s": None,
+        "client_hs_s": None,
+        "tunnel_s": None,
+        "client_fin_s": None,
+        "server_fin_s": None,
+    },
+    "health_check": HEALTH_CHECK,
+    "accept_proxy": False,
+    "accept_proxy_from": None,
+    "send_proxy": "off",
+}
 HAPROXY = TIER | {
     "timeouts": {
         "connect_s": 5.0,
@@ -166,6 +200,7 @@ NODE_DEFAULTS = {
     "role": "both",
     "web": "127.0.0.1:9001",
     "haproxy": None,
+    "host": None,
     "weight": 1,
     "backup": False,
     "maxconn": 0,
@@ -179,6 +214,7 @@ NODE_DEFAULTS = {
         (Haproxy(), HAPROXY),
         (Elb(), ELB),
         (Cdn(), CDN),
+        (Tcp(name="mysql", listen="127.0.0.1:3307", node_port=3306), TCP),
         (NODE, NODE_DEFAULTS),
         (Admin(listen="127.0.0.1:1"), {"listen": "127.0.0.1:1", "token": None}),
     ],

@@ -31,11 +31,13 @@ TIERS = ("haproxy@node1", "haproxy@node2", "elb", "cdn")
 
 
 @contextmanager
-def run_split(config: str, ports: dict[str, int], directory: Path) -> Iterator[Stand]:
-    """One `edge run --tier` for each tier, all ready."""
-    with ExitStack() as stack, ThreadPoolExecutor(len(TIERS)) as pool:
+def run_split(
+    config: str, ports: dict[str, int], directory: Path, tiers: tuple[str, ...] = TIERS
+) -> Iterator[Stand]:
+    """One `edge run --tier` for each tier, all ready; the stand is of the last."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(tiers)) as pool:
         runs = []
-        for tier in TIERS:
+        for tier in tiers:
             text, _ = stack.enter_context(with_ports(config + ADMIN))
             runs.append(run_edge(text, directory, tier=tier))
         # Entered in threads, so that the processes start at the same time.

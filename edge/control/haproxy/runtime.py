@@ -27,7 +27,7 @@ def make_commands(
     view: ControlView, plan: Plan, arena: Arena, job: Job, health: HealthRunner
 ) -> Commands | None:
     """The commands over the haproxy tiers; None where there is none."""
-    if not any(tier.kind == "haproxy" for tier in plan.tiers):
+    if not any(tier.kind in ("haproxy", "tcp") for tier in plan.tiers):
         return None
     snapshots = Snapshots(view, plan, arena, job.slots["servers"])
     tables = Tables(attach_tables(job.table_fds, None))

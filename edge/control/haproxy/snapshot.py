@@ -14,6 +14,7 @@ from edge.health.runner import ServerChecks
 from edge.plan import Plan, ServerPlan, TierPlan
 from edge.settings.balance import is_static
 from edge.settings.haproxy import Haproxy
+from edge.settings.tcp import Tcp
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
 
@@ -54,7 +55,7 @@ class Proxy:
 
     id: int
     plan: TierPlan
-    settings: Haproxy
+    settings: Haproxy | Tcp
     view: TierView
     servers: tuple[Server, ...]
 
@@ -77,7 +78,8 @@ class Proxy:
     @property
     def weight(self) -> int:
         """Of the servers in use: the active ones, else the first backup, or all of them."""
-        backups = self.backups if self.settings.allbackups else self.backups[:1]
+        takes_all = isinstance(self.settings, Haproxy) and self.settings.allbackups
+        backups = self.backups if takes_all else self.backups[:1]
         return sum(each.view.weight for each in self.active or backups)
 
     def server(self, name: str) -> Server | None:
@@ -100,14 +102,14 @@ class Snapshots:
 
     @property
     def listener_count(self) -> int:
-        names = {tier.name for tier in self._plan.tiers if tier.kind == "haproxy"}
+        names = {tier.name for tier in self._plan.tiers if tier.kind in ("haproxy", "tcp")}
         return sum(listener.tier in names for listener in self._plan.listeners)
 
     def _proxies(self) -> Iterator[Proxy]:
         views = {view.name: view for view in self.view.tiers()}
         number = FIRST_PROXY_ID
         for plan in self._plan.tiers:
-            if isinstance(plan.settings, Haproxy):
+            if isinstance(plan.settings, (Haproxy, Tcp)):
                 view = views[plan.name]
                 yield Proxy(number, plan, plan.settings, view, tuple(self._servers(plan, view)))
                 number += 1

@@ -34,7 +34,14 @@ CHECK_TEXTS = {
     "L7RSP": "Layer7 invalid response",
     "L7STS": "Layer7 wrong status",
 }
+# Where nothing is parsed HAProxy leaves these out, and its frontend has seen no request.
+NO_REQUESTS = dict.fromkeys(("req_rate", "req_rate_max", "req_tot"), 0)
 RESPONSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+ONLY_HTTP = frozenset(
+    {"intercepted", "cache_lookups", "cache_hits"}
+    | NO_REQUESTS.keys()
+    | {f"hrsp_{each}" for each in RESPONSES}
+)
 NEVER_DENIED = dict.fromkeys(("dreq", "dresp"), 0)
 NEVER_DONE = dict.fromkeys(
     ("comp_in", "comp_out", "comp_byp", "comp_rsp", "cache_lookups", "cache_hits", "wrew"), 0
@@ -82,7 +89,12 @@ def stat_rows(proxies: list[Proxy], wanted: Wanted, moment: Moment) -> list[Row]
             ]
         if wanted.type_bits & TYPE_BITS[BACKEND]:
             rows.append(_backend(proxy, moment, counts=wanted.hides_down or wanted.hides_maint))
-    return rows
+    return [_of_tcp(row) if row["mode"] == "tcp" else row for row in rows]
+
+
+def _of_tcp(row: Row) -> Row:
+    kept = {name: value for name, value in row.items() if name not in ONLY_HTTP}
+    return kept | NO_REQUESTS if row["type"] == FRONTEND else kept
 
 
 def _is_wanted(server: Server, wanted: Wanted) -> bool:
@@ -256,7 +268,7 @@ def _head(proxy: Proxy, name: str, server_id: int, kind: int) -> dict[str, Value
         "iid": proxy.id,
         "sid": server_id,
         "type": kind,
-        "mode": "http",
+        "mode": "tcp" if proxy.plan.kind == "tcp" else "http",
     }
 
 
