@@ -44,6 +44,7 @@ class ServerPlan:
     maxconn: int = 0
     node: str | None = None
     cookie: str | None = None
+    agent_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,17 @@ class ListenerPlan:
 
 @dataclass(frozen=True, slots=True)
 class CheckPlan:
-    """One check flow. `tier` checks ask the tier behind, as HAProxy's monitor-uri answers."""
+    """One check flow. `tier` checks ask the tier behind, as HAProxy's monitor-uri answers.
+
+    `agent_port`: of this server alone; None, that of its tier.
+    """
 
     key: str
     kind: CheckKind
     address: str | None
     next_tier: str | None
     health_check: HealthCheck
+    agent_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +229,7 @@ def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[Ser
             maxconn=node.maxconn or maxconn,
             node=node.name,
             cookie=node.cookie or node.name,
+            agent_port=node.agent_port,
         )
         for node in nodes
     )
@@ -262,7 +268,9 @@ def _outermost_address(settings: Settings) -> str:
 
 
 def _check(server: ServerPlan, health_check: HealthCheck) -> CheckPlan:
-    kind: CheckKind = "http" if health_check.path else "tcp"
+    kind: CheckKind = "http" if health_check.path or health_check.http_check else "tcp"
     if server.next_tier is not None:
         kind = "tier"
-    return CheckPlan(server.key, kind, server.address, server.next_tier, health_check)
+    return CheckPlan(
+        server.key, kind, server.address, server.next_tier, health_check, server.agent_port
+    )

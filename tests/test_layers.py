@@ -80,6 +80,7 @@ LAYER = {
     "ext.storing": DRIVER,
     "ext.trip": DRIVER,
     "ext.upstream": DRIVER,
+    "edge.check_rules": BASE,
     "edge.clock": BASE,
     "edge.errors": BASE,
     "edge.health": PHASE,

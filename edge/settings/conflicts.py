@@ -35,6 +35,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _unreachable_stats(values)
     yield from _shared_pops(values)
     yield from _unused_hash(values)
+    yield from _mixed_checks(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -160,6 +161,30 @@ def _shared_pops(values: Mapping[str, object]) -> Iterator[Conflict]:
         if isinstance(pop, str) and first_paths.setdefault(pop, path) != path:
             first = path_text(first_paths[pop])
             yield path, f"{pop} is already the site of {first}: every site has its own objects"
+
+
+def _mixed_checks(values: Mapping[str, object]) -> Iterator[Conflict]:
+    """Two ways to say what a check asks: one of them would be ignored."""
+    for tier in TIERS:
+        check = _mapping(_mapping(values.get(tier)).get("health_check"))
+        path = (tier, "health_check")
+        http, tcp = check.get("http_check"), check.get("tcp_check")
+        sends = [rule for rule in http if _begins(rule, "send")] if isinstance(http, list) else []
+        expects = isinstance(http, list) and any(_begins(rule, "expect") for rule in http)
+        if tcp and (http or check.get("path")):
+            yield (*path, "tcp_check"), "asks over TCP, `path` and `http_check` over HTTP: keep one"
+        for key in ("path", "method", "host"):
+            if sends and key in check:
+                yield (*path, key), f"the send rule of `http_check` has its own: leave {key} out"
+        if expects and "expect" in check:
+            yield (*path, "expect"), "the expect rules of `http_check` say it: leave this out"
+        if check.get("disable_on_404") is True and not (http or check.get("path")):
+            text = "is for HTTP checks: give `path` or `http_check`, or leave it out"
+            yield (*path, "disable_on_404"), text
+
+
+def _begins(rule: object, word: str) -> bool:
+    return isinstance(rule, str) and rule.split()[:1] == [word]
 
 
 def _sites(values: Mapping[str, object]) -> Iterator[tuple[int, Mapping[str, object]]]:

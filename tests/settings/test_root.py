@@ -29,6 +29,11 @@ HEALTH_CHECK = {
     "fall": 3,
     "fast_interval_s": None,
     "down_interval_s": None,
+    "http_check": [],
+    "tcp_check": [],
+    "disable_on_404": False,
+    "log_health_checks": False,
+    "agent": None,
 }
 TIER = {"listen": None, "limits": LIMITS, "max_connections": 0, "max_idle_per_server": 1024}
 HAPROXY = TIER | {
@@ -63,6 +68,7 @@ HAPROXY = TIER | {
     "server_maxconn": 0,
     "cookie": None,
     "stick_tables": {},
+    "slowstart_s": None,
     "stats": None,
 }
 ELB = TIER | {
@@ -166,6 +172,7 @@ NODE_DEFAULTS = {
     "role": "both",
     "web": "127.0.0.1:9001",
     "haproxy": None,
+    "agent_port": None,
     "weight": 1,
     "backup": False,
     "maxconn": 0,
