@@ -33,6 +33,7 @@ FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 VERSION = re.compile(r"HTTP/1\.[01]")
 STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
 ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
+CONNECT_FIRST = "where a rule connects, the first one must, too"
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})  # an empty one is announced (RFC 9110 §8.6)
 NAMED_ESCAPES = {"r": "\r", "n": "\n", "t": "\t"}
 
@@ -231,6 +232,8 @@ def _numbered(lines: Sequence[str], parse: Callable[[str], Rule | Comment]) -> I
 def _connected(rules: list[Rule]) -> tuple[Rule, ...]:
     if rules and isinstance(rules[0], Connect):
         return tuple(rules)
+    if any(isinstance(rule, Connect) for rule in rules):
+        raise ValueError(CONNECT_FIRST)
     return (Connect(is_implicit=True), *rules)
 
 

@@ -369,6 +369,9 @@ class ServerChecks:
             agent.last = result
             return
         reply = parse_reply(line)
+        was_down = self._machine.agent_is_down
+        if reply.is_up is not None:  # an order to be ready that comes with it obeys it already
+            self._machine.agent_is_down = not reply.is_up
         if reply.order is not None:
             self._states.set_server(self.spec.slot, admin=reply.order)
             self._look_at_order(reply.order)
@@ -378,10 +381,7 @@ class ServerChecks:
             return
         self._adopt()
         before = self._machine.state
-        was_down = self._machine.agent_is_down
-        if self._admin is AdminState.MAINT:
-            self._machine.agent_is_down = not reply.is_up  # counts when maintenance ends
-        else:
+        if self._admin is not AdminState.MAINT:  # then it counts when maintenance ends
             self._machine.on_agent_word(is_up=reply.is_up)
         self._write(before)
         if self.spec.says_results and self._machine.agent_is_down is not was_down:

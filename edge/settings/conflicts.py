@@ -6,7 +6,9 @@ the right shape and leave the rest to the models, which report it.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import TypeGuard
 
+from edge.check_rules import CONNECT_FIRST
 from edge.settings.address import join_address, split_address
 from edge.settings.balance import HASHED
 from edge.settings.document import KeyPath, path_text
@@ -169,8 +171,12 @@ def _mixed_checks(values: Mapping[str, object]) -> Iterator[Conflict]:
         check = _mapping(_mapping(values.get(tier)).get("health_check"))
         path = (tier, "health_check")
         http, tcp = check.get("http_check"), check.get("tcp_check")
-        sends = [rule for rule in http if _begins(rule, "send")] if isinstance(http, list) else []
-        expects = isinstance(http, list) and any(_begins(rule, "expect") for rule in http)
+        sends = [rule for rule in http if _begins(rule, "send")] if _is_list(http) else []
+        expects = _is_list(http) and any(_begins(rule, "expect") for rule in http)
+        for key, lines in (("http_check", http), ("tcp_check", tcp)):
+            rules = [r for r in lines if not _begins(r, "comment")] if _is_list(lines) else []
+            if any(_begins(rule, "connect") for rule in rules) and not _begins(rules[0], "connect"):
+                yield (*path, key), CONNECT_FIRST
         if tcp and (http or check.get("path")):
             yield (*path, "tcp_check"), "asks over TCP, `path` and `http_check` over HTTP: keep one"
         for key in ("path", "method", "host"):
@@ -181,6 +187,10 @@ def _mixed_checks(values: Mapping[str, object]) -> Iterator[Conflict]:
         if check.get("disable_on_404") is True and not (http or check.get("path")):
             text = "is for HTTP checks: give `path` or `http_check`, or leave it out"
             yield (*path, "disable_on_404"), text
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
 
 
 def _begins(rule: object, word: str) -> bool:

@@ -185,6 +185,9 @@ def test_new_server_counts_as_up(arena: Arena, monkeypatch: pytest.MonkeyPatch) 
         ({"check_status": "L7OK"}, False),
         ({"connect_fail_streak": 3}, False),
         ({"checked": True}, False),
+        ({"agent_down": True}, False),
+        ({"ramp_began_at": 7.5}, False),
+        ({"file_weight": 9}, False),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -197,6 +200,8 @@ def test_set_server_changes_only_what_is_given(
     arena.set_server(slot, **change)  # type: ignore[arg-type]
     after = arena.server(slot)
     after["changed_at"] = before["changed_at"]
+    if "weight" in change:  # the user's; nothing throttles it
+        change |= {"user_weight": change["weight"]}
     assert after == {**before, **change}
     assert arena.server(other) == untouched
     assert arena.epoch == epoch + announced

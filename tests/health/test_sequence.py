@@ -224,7 +224,7 @@ TCP_RULES = [
     (["expect rbinary ^2B48"], "L7OK", "(tcp-check)"),
     (["expect string +HI", r"send a\n", "expect string 'PONG 1 a'"], "L7OK", "(tcp-check)"),
     ([r"send-binary 610a", "expect string 'PONG 1 a'"], "L7OK", "(tcp-check)"),
-    (["expect string +HI", "connect", "expect string +HI"], "L7OK", "(tcp-check)"),
+    (["connect", "expect string +HI", "connect", "expect string +HI"], "L7OK", "(tcp-check)"),
     (["expect ! string HI"], "L7RSP", "TCPCHK matched unwanted content 'HI' at step 1"),
     (
         ["expect min-recv 3 ! rstring H"],

@@ -103,6 +103,8 @@ SEND = {"http_check": ["send uri /", "expect status 200"]}
         (SEND | {"method": "GET"}, "method", "has its own"),
         (SEND | {"expect": 200}, "expect", "leave this out"),
         ({"disable_on_404": True}, "disable_on_404", "is for HTTP checks"),
+        ({"tcp_check": ["send a", "connect"]}, "tcp_check", "the first one must, too"),
+        ({"http_check": ["comment a", "send", "connect"]}, "http_check", "the first one must"),
         ({"disable_on_404": True, "tcp_check": ["send a"]}, "disable_on_404", "is for HTTP"),
     ],
 )
@@ -121,6 +123,7 @@ def test_checks_that_say_a_thing_twice(
     [
         {"path": "/", "host": "a", "http_check": ["expect string a"], "disable_on_404": True},
         {"expect": 200, "http_check": ["send uri /"]},
+        {"tcp_check": ["comment a", "connect", "send a", "connect port 7"]},
         {"tcp_check": ["send a"], "http_check": []},
         {"http_check": [5, "expect status 200"]},
         {"http_check": "text"},
