@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import TypedDict
 
 class ServerView(TypedDict):
@@ -41,6 +42,7 @@ class Arena:
     @property
     def news(self) -> int: ...
     def server(self, slot: int) -> ServerView: ...
+    def count_usable(self, slots: Iterable[int]) -> int: ...
     def set_server(
         self,
         slot: int,

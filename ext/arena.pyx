@@ -225,6 +225,17 @@ cdef class Arena:
             "agent_down": bool(s.agent_down),
         }
 
+    def count_usable(self, slots) -> int:
+        """How many of these servers would take a new request, HAProxy's `nbsrv`."""
+        cdef ServerSlot *s
+        cdef int slot, count = 0
+        for slot in slots:
+            self._check(slot)
+            s = &self.servers[slot]
+            count += (edge_load32(&s.state) == UP and edge_load32(&s.admin) == READY
+                      and edge_load32(&s.weight) > 0)
+        return count
+
     def set_server(self, int slot, *, state=None, admin=None, weight=None, health=None,
                    check_status=None, connect_fail_streak=None, checked=None, file_weight=None,
                    ramp=None, ramp_began_at=None, maxconn=None, agent_down=None) -> None:

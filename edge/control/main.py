@@ -56,7 +56,7 @@ async def serve(job: Job) -> None:
     )
     store = attach_store(job)
     view = ControlView(arena, plan, job, runner.servers, store)
-    health_log = HealthLog(view)
+    health_log = HealthLog(arena, plan, job.slots)
     commands = make_commands(view, plan, arena, job)
     admin = None
     if job.admin_fd is not None:

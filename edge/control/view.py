@@ -14,7 +14,6 @@ from typing import Any
 from edge import __version__
 from edge.clock import now
 from edge.control.cache import CountingStore
-from edge.health.checks import count_usable
 from edge.health.machine import status_text
 from edge.health.server import AgentChecks, ServerChecks
 from edge.health.slowstart import throttle_percent
@@ -116,9 +115,6 @@ class ControlView:
     def tiers(self) -> list[TierView]:
         return [self._tier(plan) for plan in self._plan.tiers]
 
-    def tier(self, name: str) -> TierView:
-        return self._tier(next(plan for plan in self._plan.tiers if plan.name == name))
-
     def cache(self) -> Mapping[str, Any] | None:
         """What the store counts, or None without one."""
         return None if self._store is None else self._store.stats()
@@ -186,17 +182,7 @@ class ControlView:
 
 def usable_servers(arena: Arena, slots: Mapping[str, int], keys: list[str]) -> int:
     """How many of the servers would take a new request, HAProxy's `nbsrv`."""
-    states = [arena.server(slots[key]) for key in keys]
-    return count_usable(
-        [
-            (
-                state["state"] == ServerState.UP,
-                state["admin"] == AdminState.READY,
-                state["weight"],
-            )
-            for state in states
-        ]
-    )
+    return arena.count_usable([slots[key] for key in keys])
 
 
 def counter_of(health: ServerChecks, state: Mapping[str, Any]) -> int:

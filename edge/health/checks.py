@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Protocol
@@ -115,11 +115,6 @@ class TierProbe:
         if self.usable_servers() > 0:
             return outcome(started, Verdict.PASSED, CheckStatus.L7OK, 200)
         return outcome(started, Verdict.FAILED, CheckStatus.L7STS, 503, "no usable server")
-
-
-def count_usable(servers: Sequence[tuple[bool, bool, int]]) -> int:
-    """How many of (is up, is ready, weight) would take a new request."""
-    return sum(1 for is_up, is_ready, weight in servers if is_up and is_ready and weight > 0)
 
 
 def connect_failed(started: float, error: OSError, place: str = "") -> Outcome:

@@ -32,7 +32,6 @@ class HealthRunner:
     ) -> None:
         self.servers = {spec.key: ServerChecks(spec, states, on_change) for spec in specs}
         self._states = states
-        self._climbers = [each for each in self.servers.values() if each.spec.slow_start]
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -57,7 +56,7 @@ class HealthRunner:
             if (news := self._states.news) != seen:  # one load, while nothing happens
                 seen = news
                 self._look()
-            for server in self._climbers:
+            for server in self.servers.values():
                 server.climb()
             await asyncio.sleep(POLL_S)
 

@@ -140,6 +140,7 @@ class ServerChecks:
         self._is_check_due_now = False
         self._due_at = 0.0
         self._admin = AdminState(states.server(spec.slot)["admin"])
+        self._is_climbing = False  # a slow start goes on; another process may have begun it
 
     @property
     def status(self) -> str:
@@ -188,6 +189,7 @@ class ServerChecks:
         """Takes note of what others wrote to the shared state since the last look."""
         view = self._states.server(self.spec.slot)
         self._look_at_order(AdminState(view["admin"]))
+        self._is_climbing |= view["ramp"] > 0
         is_other = view["state"] != self._machine.state
         is_agents = view["agent_down"] and self._machine.has_agent
         if is_other and not self.is_checked and self._machine.is_running and not is_agents:
@@ -201,14 +203,17 @@ class ServerChecks:
 
     def climb(self) -> None:
         """Takes the steps of a slow start that are due."""
-        if self.spec.slow_start is None:
+        if not self._is_climbing:
             return
         view = self._states.server(self.spec.slot)
-        if view["ramp"] == 0:
-            return
-        ramp = self.spec.slow_start.ramp(now() - view["ramp_began_at"])
+        slow_start, ramp = self.spec.slow_start, view["ramp"]
+        if ramp and slow_start is not None:
+            ramp = slow_start.ramp(now() - view["ramp_began_at"])
+        else:
+            ramp = 0  # the file may have none any more
         if ramp != view["ramp"]:
             self._states.set_server(self.spec.slot, ramp=ramp)
+        self._is_climbing = ramp > 0
 
     # -- an operator's words -----------------------------------------------------------------------
 
@@ -319,6 +324,7 @@ class ServerChecks:
         slow_start = self.spec.slow_start
         if slow_start is None or not slow_start.may_begin():
             return {"ramp": 0}
+        self._is_climbing = True
         return {"ramp": slow_start.ramp(0.0), "ramp_began_at": now()}
 
     def _adopt(self) -> None:

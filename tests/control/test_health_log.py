@@ -1,14 +1,16 @@
 """edge.control.health_log: the counts in HAProxy's lines, and the last server of a tier."""
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from edge.control.health_log import HealthLog
 from edge.health.checks import CheckStatus, Outcome, Verdict
 from edge.health.server import Kind, StateChange
+from ext.arena import Arena
 from ext.limits import AdminState, ServerState
-from tests.control.conftest import CHAIN, World
+from tests.control.conftest import CHAIN, CountingArena, World
 
 READY = AdminState.READY
 
@@ -17,7 +19,8 @@ def test_lines_count_what_is_left(
     world: Callable[[str], World], capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = world(CHAIN)
-    log = HealthLog(made.view)
+    counting = cast("Arena", CountingArena(made.arena))
+    log = HealthLog(counting, made.plan, made.job.slots)
 
     def down(name: str) -> list[str]:
         key = f"haproxy@node1/{name}"
@@ -40,7 +43,8 @@ def test_a_result_says_nothing_about_the_tier(
     world: Callable[[str], World], capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = world(CHAIN)
-    log = HealthLog(made.view)
+    counting = cast("Arena", CountingArena(made.arena))
+    log = HealthLog(counting, made.plan, made.job.slots)
     checks = made.runner.servers["haproxy@node1/node1"]
     for name in ("node1", "node2"):
         made.arena.set_server(made.slot(f"haproxy@node1/{name}"), state=ServerState.DOWN)

@@ -443,6 +443,17 @@ def test_an_order_is_a_change_of_the_state(arena: Arena) -> None:
     assert arena.server(slot)["changed_at"] > before
 
 
+def test_usable_means_up_ready_and_weighted(arena: Arena) -> None:
+    slots = [arena.server_slot(f"t/{number}") for number in range(6)]
+    arena.set_server(slots[1], state=ServerState.DOWN)
+    arena.set_server(slots[2], state=ServerState.NOLB)
+    arena.set_server(slots[3], admin=AdminState.DRAIN)
+    arena.set_server(slots[4], weight=0)
+    assert arena.count_usable(slots) == 2
+    with pytest.raises(IndexError):
+        arena.count_usable([99])
+
+
 def test_what_a_server_takes_now(arena: Arena) -> None:
     slot = arena.server_slot("t/s")
     assert (arena.maxconn_for_test(slot, 0), arena.maxconn_for_test(slot, 10)) == (0, 10)

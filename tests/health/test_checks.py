@@ -16,7 +16,6 @@ from edge.health.checks import (
     TcpProbe,
     TierProbe,
     Verdict,
-    count_usable,
 )
 from edge.health.sequence import SequenceProbe
 
@@ -112,10 +111,6 @@ def test_a_tier_is_up_while_it_has_a_usable_server(usable: int, status: str) -> 
     outcome = asyncio.run(TierProbe(lambda: usable).run(LONG_S))
     assert outcome.status == status
     assert outcome.code == (200 if usable else 503)
-
-
-def test_usable_means_up_ready_and_weighted() -> None:
-    assert count_usable([(True, True, 1), (False, True, 1), (True, False, 1), (True, True, 0)]) == 1
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EADDRNOTAVAIL, errno.ENOMEM])
