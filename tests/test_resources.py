@@ -301,5 +301,5 @@ def test_what_was_set_at_run_time_goes_with_the_server(resources: Resources) -> 
     crew.arena.set_server(slot, weight=9, maxconn=3, ramp=4, agent_down=True)
     Crew(resources, replace(ORDERS, servers=ORDERS.servers[:1]))
     view = Crew(resources, ORDERS).arena.server(slot)
-    found = [view[name] for name in ("user_weight", "maxconn", "ramp", "agent_down")]  # type: ignore[literal-required]
-    assert found == [1, 0, 0, False]
+    found = (view["user_weight"], view["maxconn"], view["ramp"], view["agent_down"])
+    assert found == (1, 0, 0, False)
