@@ -44,6 +44,11 @@ STATE_FIELDS = (
     "checked",
     "check_status",
     "connect_fail_streak",
+    "file_weight",
+    "ramp",
+    "ramp_began_at",
+    "maxconn",
+    "agent_down",
 )
 
 
@@ -328,11 +333,13 @@ class Resources:
 
 
 def states_of(arena: Arena) -> dict[str, dict[str, Any]]:
-    """The state of every server by name, as plain values."""
-    return {
-        name: {key: value for key, value in arena.server(slot).items() if key in STATE_FIELDS}
-        for name, slot in arena.server_names().items()
-    }
+    """The state of every server by name, as plain values; `weight` is the user's."""
+    found = {}
+    for name, slot in arena.server_names().items():
+        view = arena.server(slot)
+        values = {key: value for key, value in view.items() if key in STATE_FIELDS}
+        found[name] = values | {"weight": view["user_weight"]}
+    return found
 
 
 def restore_states(arena: Arena, states: Mapping[str, Mapping[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from edge.activation import Activation
 from edge.handover import ResourcesRecord, SocketRecord
 from edge.listen import ListenError
 from edge.orders import Orders, ServerOrder
-from edge.resources import Resources
+from edge.resources import Resources, restore_states, states_of
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
 
@@ -303,3 +303,20 @@ def test_what_was_set_at_run_time_goes_with_the_server(resources: Resources) -> 
     view = Crew(resources, ORDERS).arena.server(slot)
     found = (view["user_weight"], view["maxconn"], view["ramp"], view["agent_down"])
     assert found == (1, 0, 0, False)
+
+
+def test_what_an_operator_has_set_is_kept_in_an_arena_of_another_layout(
+    resources: Resources,
+) -> None:
+    crew = Crew(resources, ORDERS)
+    slot = crew.slot(ORDERS.servers[0].key)
+    crew.arena.set_server(slot, weight=77, ramp=4, ramp_began_at=5.0, maxconn=3, agent_down=True)
+    states = states_of(crew.arena)
+    made = Arena.create()
+    try:
+        restore_states(made, states)
+        assert states_of(made) == states
+        view = made.server(made.server_slot(ORDERS.servers[0].key))
+        assert (view["user_weight"], view["file_weight"], view["ramp"]) == (77, 1, 4)
+    finally:
+        os.close(made.fd)
