@@ -184,17 +184,22 @@ class Both:
 
     def watch(self, *last: str) -> list[tuple[str, ...]]:
         """What edge went through up to `last`; asserts that HAProxy went through the same."""
+        found, theirs = self.settle(*last)
+        assert found == theirs, f"{found}\n{theirs}"
+        return found
+
+    def settle(self, *last: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+        """Waits until both are at `last`; what each, edge first, was seen to go through."""
         stop_at = time.monotonic() + WAIT_S_MAX
         pause = threading.Event()
         sides = (self.haproxy, self.edge)
         while any(not each.seen or each.seen[-1] != last for each in sides):
             assert time.monotonic() < stop_at, f"{self.edge.seen}\n{self.haproxy.seen}"
             pause.wait(POLL_S)
-        found, theirs = self.edge.seen[:], self.haproxy.seen[:]
+        seen = self.edge.seen[:], self.haproxy.seen[:]
         for each in sides:
             del each.seen[:-1]
-        assert found == theirs, f"{found}\n{theirs}"
-        return found
+        return seen
 
     def then(self, *plays: Play) -> None:
         """What the nodes play from now on."""

@@ -82,7 +82,7 @@ def test_orders_are_told_as_haproxy_tells_them(tmp_path: Path) -> None:
         both.watch(*UP, "0", "0")
         for state in ("drain", "ready", "maint", "ready"):
             both.ask(f"set server haproxy/node1 state {state}")
-        both.watch(*UP, "0", "1")
+        both.settle(*UP, "0", "1")
         for health in ("stopping", "down", "up"):
             both.ask(f"disable health haproxy/node1; set server haproxy/node1 health {health}")
         assert len(both.lines()) == 7
