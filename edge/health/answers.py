@@ -48,24 +48,22 @@ class Answer:
                 yield from ((name, part.strip(b" \t")) for part in value.split(b","))
 
 
-class Reading:
-    """One answer. Asked again and again with everything that has come so far."""
+def read_answer(received: bytes, *, is_over: bool) -> Answer | None:
+    """The answer in everything that has come so far; None while its head is not complete.
 
-    def read(self, received: bytes, *, is_over: bool) -> Answer | None:
-        """None: the head is not complete. MalformedError: it never will be, or it is wrong."""
-        while True:
-            end = HEAD_END.search(received)
-            if end is None:
-                # Bytes that cannot become a status line are not waited for.
-                if is_over or not received[: len(STARTS)] == STARTS[: len(received)]:
-                    raise MalformedError
-                return None
-            answer = _answer(received[: end.start()] + b"\r\n", received[end.end() :])
-            if answer.code not in INTERIM:
-                return answer
-            received = received[end.end() :]  # the final one follows
-            if not received and not is_over:
-                return None
+    MalformedError: it never will be, or it is wrong.
+    """
+    while True:
+        end = HEAD_END.search(received)
+        if end is None:
+            # Bytes that cannot become a status line are not waited for.
+            if is_over or received[: len(STARTS)] != STARTS[: len(received)]:
+                raise MalformedError
+            return None
+        answer = _answer(received[: end.start()] + b"\r\n", received[end.end() :])
+        if answer.code not in INTERIM:
+            return answer
+        received = received[end.end() :]  # the final one follows
 
 
 def _answer(head: bytes, rest: bytes) -> Answer:

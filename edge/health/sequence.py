@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from edge.check_rules import Connect, Expect, Rule, Send, What
 from edge.clock import now
-from edge.health.answers import BUFFER_BYTES, Answer, MalformedError, Reading
+from edge.health.answers import BUFFER_BYTES, Answer, MalformedError, read_answer
 from edge.health.checks import (
     CheckStatus,
     Outcome,
@@ -95,7 +95,6 @@ class _Run:
         self._rule: Rule = probe.rules[0]
         self._received = b""
         self._is_over = False  # nothing more will come, or the buffer is full
-        self._reading = Reading()
         self._code = 0
 
     @property
@@ -157,7 +156,6 @@ class _Run:
     def _clear(self) -> None:
         self._received = b""
         self._is_over = False
-        self._reading = Reading()
         self._code = 0
 
     async def _read(self) -> None:
@@ -202,7 +200,7 @@ class _Run:
 
     def _expect_http(self, rule: Expect) -> None:
         try:
-            answer = self._reading.read(self._received, is_over=self._is_over)
+            answer = read_answer(self._received, is_over=self._is_over)
         except MalformedError:
             raise _FailedError(CheckStatus.L7RSP, "") from None
         if answer is None:

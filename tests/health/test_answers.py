@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.health.answers import MalformedError, Reading
+from edge.health.answers import MalformedError, read_answer
 
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4;x\r\n0123\r\n0\r\n\r\n"
@@ -23,7 +23,7 @@ CHUNKED = (
     ],
 )
 def test_answers(received: bytes, code: int, reason: str, body: bytes, is_whole: bool) -> None:
-    answer = Reading().read(received, is_over=False)
+    answer = read_answer(received, is_over=False)
     assert answer is not None
     assert (answer.code, answer.reason, answer.body) == (code, reason, body)
     assert answer.is_whole is is_whole
@@ -32,9 +32,9 @@ def test_answers(received: bytes, code: int, reason: str, body: bytes, is_whole:
 def test_every_beginning_of_a_head_is_waited_for() -> None:
     head = b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nServer: t\r\n\r\n"
     for length in range(len(head)):
-        assert Reading().read(head[:length], is_over=False) is None
+        assert read_answer(head[:length], is_over=False) is None
     with pytest.raises(MalformedError):
-        Reading().read(head[:-1], is_over=True)
+        read_answer(head[:-1], is_over=True)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_every_beginning_of_a_head_is_waited_for() -> None:
 )
 def test_what_is_no_answer(received: bytes) -> None:
     with pytest.raises(MalformedError):
-        Reading().read(received, is_over=False)
+        read_answer(received, is_over=False)
 
 
 def test_lists_are_parted_and_lines_are_not() -> None:
-    answer = Reading().read(b"HTTP/1.1 200 OK\r\nVia: a, b\r\nX: \tc \r\n\r\n", is_over=True)
+    answer = read_answer(b"HTTP/1.1 200 OK\r\nVia: a, b\r\nX: \tc \r\n\r\n", is_over=True)
     assert answer is not None
     assert list(answer.fields(is_whole=True)) == [(b"via", b"a, b"), (b"x", b"c")]
     assert list(answer.fields(is_whole=False)) == [(b"via", b"a"), (b"via", b"b"), (b"x", b"c")]
