@@ -45,6 +45,7 @@ class ServerPlan:
     maxconn: int = 0
     node: str | None = None
     cookie: str | None = None
+    agent_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,10 @@ class ListenerPlan:
 
 @dataclass(frozen=True, slots=True)
 class CheckPlan:
-    """One check flow. `tier` checks ask the tier behind, as HAProxy's monitor-uri answers."""
+    """One check flow. `tier` checks ask the tier behind, as HAProxy's monitor-uri answers.
+
+    `agent_port`: of this server alone; None, that of its tier.
+    """
 
     key: str
     kind: CheckKind
@@ -85,6 +89,7 @@ class CheckPlan:
     next_tier: str | None
     health_check: HealthCheck
     send_proxy: str = "off"
+    agent_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +239,7 @@ def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[Ser
             maxconn=node.maxconn or maxconn,
             node=node.name,
             cookie=node.cookie or node.name,
+            agent_port=node.agent_port,
         )
         for node in nodes
     )
@@ -309,9 +315,15 @@ def _outermost_address(settings: Settings) -> str:
 
 def _check(server: ServerPlan, settings: Cdn | Elb | Haproxy | Tcp) -> CheckPlan:
     health_check = settings.health_check
-    kind: CheckKind = "http" if health_check.path else "tcp"
+    kind: CheckKind = "http" if health_check.path or health_check.http_check else "tcp"
     if server.next_tier is not None:
         kind = "tier"
     return CheckPlan(
-        server.key, kind, server.address, server.next_tier, health_check, settings.send_proxy
+        server.key,
+        kind,
+        server.address,
+        server.next_tier,
+        health_check,
+        settings.send_proxy,
+        server.agent_port,
     )

@@ -44,6 +44,11 @@ STATE_FIELDS = (
     "checked",
     "check_status",
     "connect_fail_streak",
+    "file_weight",
+    "ramp",
+    "ramp_began_at",
+    "maxconn",
+    "agent_down",
 )
 
 
@@ -197,6 +202,7 @@ class Resources:
         self._tables.accept(orders.tables)
         _close_cache(self._cache_before, self._cache)
         self._cache_before = self._cache
+        self._take_weights(orders)
         self._servers = {server.key: server for server in orders.servers}
         wanted = [*orders.addresses(), *([orders.admin] if orders.admin else [])]
         for host, port in self._activation.unused(wanted):
@@ -284,7 +290,15 @@ class Resources:
     def _server_slot(self, server: ServerOrder) -> int:
         """The slot of a server; its state is kept over generations while it is the same machine."""
         slot = self._arena.server_slot(server.key)
-        self._arena.set_server(slot, weight=server.weight)
+        if server.key not in self._servers:
+            self._arena.set_server(
+                slot,
+                weight=server.weight,
+                file_weight=server.weight,
+                ramp=0,
+                maxconn=0,
+                agent_down=False,
+            )
         if self._targets.get(server.key, server.target) != server.target:
             self._arena.set_server(
                 slot,
@@ -293,11 +307,19 @@ class Resources:
                 checked=False,
                 check_status="",
                 connect_fail_streak=0,
+                agent_down=False,
             )
         self._targets[server.key] = server.target
         if server.key not in self._servers:
             self._arena.set_server(slot, admin=self._admin_state(server.node))
         return slot
+
+    def _take_weights(self, orders: Orders) -> None:
+        """What an operator has set at run time stays until the file gives another weight."""
+        for server in orders.servers:
+            slot = self._arena.server_slot(server.key)
+            if self._arena.server(slot)["file_weight"] != server.weight:
+                self._arena.set_server(slot, weight=server.weight, file_weight=server.weight)
 
     def _admin_state(self, node: str | None) -> AdminState:
         """What the operator wants of a node: a server that a reload adds to one that is drained
@@ -311,11 +333,13 @@ class Resources:
 
 
 def states_of(arena: Arena) -> dict[str, dict[str, Any]]:
-    """The state of every server by name, as plain values."""
-    return {
-        name: {key: value for key, value in arena.server(slot).items() if key in STATE_FIELDS}
-        for name, slot in arena.server_names().items()
-    }
+    """The state of every server by name, as plain values; `weight` is the user's."""
+    found = {}
+    for name, slot in arena.server_names().items():
+        view = arena.server(slot)
+        values = {key: value for key, value in view.items() if key in STATE_FIELDS}
+        found[name] = values | {"weight": view["user_weight"]}
+    return found
 
 
 def restore_states(arena: Arena, states: Mapping[str, Mapping[str, Any]]) -> None:

@@ -9,7 +9,8 @@
 # and the passive DOWN mark use atomics. Nothing in here is a lock, so a process killed at any
 # instruction leaves nothing held. Unused rows and slots cost address space, not memory.
 from libc.stdint cimport uint32_t, uint64_t
-from ext.limits cimport SERVERS_MAX, TIERS_MAX, ROWS_MAX, TEXT_BYTES_MAX
+from ext.limits cimport (
+    DRAIN, NOLB, RAMP_STEPS, READY, ROWS_MAX, SERVERS_MAX, TEXT_BYTES_MAX, TIERS_MAX, UP)
 
 cdef extern from *:
     """
@@ -61,13 +62,38 @@ cdef struct ArenaHead:
 cdef struct ServerSlot:
     uint32_t state                  # ServerState
     uint32_t admin                  # AdminState
-    uint32_t weight                 # effective, 0..256
+    uint32_t weight                 # effective, 0..256: user_weight, less during a slow start
     uint32_t health                 # 0 .. rise + fall - 1
     uint32_t connect_fail_streak    # workers: consecutive failed connects; a good one zeroes it
     uint32_t checked                # 0 until the first check has ended
+    uint32_t user_weight            # 0..256, from the file, an operator or the agent
+    uint32_t file_weight            # 0..256, what the file says: percentages are of this
+    uint32_t ramp                   # slow start: 1..15 of RAMP_STEPS parts; 0: all of it
+    uint32_t maxconn                # set at run time; 0 = as configured
+    uint32_t agent_down             # 1 while the agent says that the server is down
+    double ramp_began_at            # monotonic seconds, of the slow start that goes on
     double changed_at               # unix seconds of the last change of state
     char check_status[16]
     char name[TEXT_BYTES_MAX]
+
+
+cdef inline bint may_persist(ServerSlot *slot) noexcept nogil:
+    """May a request that belongs to this server (cookie, stick table) still go there?"""
+    return (edge_load32(&slot.state) in (UP, NOLB)
+            and edge_load32(&slot.admin) in (READY, DRAIN))
+
+
+cdef inline uint32_t maxconn_now(ServerSlot *slot, uint32_t configured) noexcept nogil:
+    """Concurrent requests the server takes now, 0 = no limit: a slow start lets in its part."""
+    cdef uint32_t most = edge_load32(&slot.maxconn)
+    cdef uint32_t ramp = edge_load32(&slot.ramp)
+    if most == 0:
+        most = configured
+    if most == 0 or ramp == 0:
+        return most
+    most = <uint32_t>(<uint64_t>most * ramp // RAMP_STEPS)
+    return most if most > 1 else 1
+
 
 cdef struct TierSlot:
     char name[TEXT_BYTES_MAX]
@@ -89,6 +115,8 @@ cdef class Arena:
     cdef uint64_t *tier_cells(self, int row, int tier) noexcept
     cdef uint64_t *server_cells(self, int row, int server) noexcept
     cdef bint mark_down(self, int server) noexcept
+    cdef int _set_weights(self, ServerSlot *s, object weight, object file_weight,
+                          object ramp) except -1
 
 
 cdef int latency_bucket(uint64_t us) noexcept nogil

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import TypedDict
 
 class ServerView(TypedDict):
@@ -9,6 +10,12 @@ class ServerView(TypedDict):
     checked: bool
     check_status: str
     connect_fail_streak: int
+    user_weight: int
+    file_weight: int
+    ramp: int
+    ramp_began_at: float
+    maxconn: int
+    agent_down: bool
 
 class RowView(TypedDict):
     row: int
@@ -35,6 +42,7 @@ class Arena:
     @property
     def news(self) -> int: ...
     def server(self, slot: int) -> ServerView: ...
+    def count_usable(self, slots: Iterable[int]) -> int: ...
     def set_server(
         self,
         slot: int,
@@ -46,7 +54,14 @@ class Arena:
         check_status: str | None = None,
         connect_fail_streak: int | None = None,
         checked: bool | None = None,
+        file_weight: int | None = None,
+        ramp: int | None = None,
+        ramp_began_at: float | None = None,
+        maxconn: int | None = None,
+        agent_down: bool | None = None,
     ) -> None: ...
+    def may_persist_for_test(self, slot: int) -> bool: ...
+    def maxconn_for_test(self, slot: int, configured: int) -> int: ...
     def claim_row(self, pid: int) -> int: ...
     def set_row_pid(self, row: int, pid: int) -> None: ...
     def release_row(self, row: int) -> None: ...

@@ -170,7 +170,7 @@ cdef class Arena:
         i = self.head.servers
         memset(&self.servers[i], 0, sizeof(ServerSlot))
         memcpy(self.servers[i].name, <char *>raw, len(raw))
-        self.servers[i].weight = 1
+        self.servers[i].weight = self.servers[i].user_weight = self.servers[i].file_weight = 1
         self.servers[i].changed_at = time.time()
         edge_store32(&self.head.servers, i + 1)
         return i
@@ -221,20 +221,41 @@ cdef class Arena:
             "health": s.health, "changed_at": s.changed_at, "checked": bool(s.checked),
             "check_status": s.check_status.decode(),
             "connect_fail_streak": edge_load32(&s.connect_fail_streak),
+            "user_weight": s.user_weight, "file_weight": s.file_weight, "ramp": s.ramp,
+            "ramp_began_at": s.ramp_began_at, "maxconn": edge_load32(&s.maxconn),
+            "agent_down": bool(s.agent_down),
         }
 
+    def count_usable(self, slots) -> int:
+        """How many of these servers would take a new request, HAProxy's `nbsrv`."""
+        cdef ServerSlot *s
+        cdef int slot, count = 0
+        for slot in slots:
+            self._check(slot)
+            s = &self.servers[slot]
+            count += (edge_load32(&s.state) == UP and edge_load32(&s.admin) == READY
+                      and edge_load32(&s.weight) > 0)
+        return count
+
     def set_server(self, int slot, *, state=None, admin=None, weight=None, health=None,
-                   check_status=None, connect_fail_streak=None, checked=None) -> None:
-        """Change parts of a server's state; workers see it at their next request."""
+                   check_status=None, connect_fail_streak=None, checked=None, file_weight=None,
+                   ramp=None, ramp_began_at=None, maxconn=None, agent_down=None) -> None:
+        """Change parts of a server's state; workers see it at their next request.
+
+        `weight` is the user's; the effective one follows from it and `ramp`.
+        """
         self._check(slot)
         cdef ServerSlot *s = &self.servers[slot]
         cdef bytes text
         if health is not None:
             s.health = health
-        if weight is not None:
-            if not 0 <= weight <= 256:
-                raise ValueError(f"weight {weight} is not between 0 and 256")
-            s.weight = weight
+        self._set_weights(s, weight, file_weight, ramp)
+        if ramp_began_at is not None:
+            s.ramp_began_at = ramp_began_at
+        if maxconn is not None:
+            edge_store32(&s.maxconn, maxconn)
+        if agent_down is not None:
+            s.agent_down = 1 if agent_down else 0
         if check_status is not None:
             text = check_status.encode()[:15]
             memset(s.check_status, 0, 16)
@@ -245,13 +266,41 @@ cdef class Arena:
             edge_store32(&s.connect_fail_streak, connect_fail_streak)
             edge_add32(&self.head.complaints, 1)
         if admin is not None:
+            if edge_load32(&s.admin) != <uint32_t>admin:
+                s.changed_at = time.time()
             edge_store32(&s.admin, admin)
         if state is not None:
             if edge_load32(&s.state) != <uint32_t>state:
                 s.changed_at = time.time()
             edge_store32(&s.state, state)
-        if state is not None or admin is not None or weight is not None:
+        if any([value is not None for value in (state, admin, weight, ramp, maxconn)]):
             edge_add64(&self.head.epoch, 1)
+
+    def may_persist_for_test(self, int slot) -> bool:
+        self._check(slot)
+        return bool(may_persist(&self.servers[slot]))
+
+    def maxconn_for_test(self, int slot, uint32_t configured) -> int:
+        self._check(slot)
+        return maxconn_now(&self.servers[slot], configured)
+
+    cdef int _set_weights(self, ServerSlot *s, object weight, object file_weight,
+                          object ramp) except -1:
+        for value in (weight, file_weight):
+            if value is not None and not 0 <= value <= 256:
+                raise ValueError(f"weight {value} is not between 0 and 256")
+        if ramp is not None and not 0 <= ramp < RAMP_STEPS:
+            raise ValueError(f"ramp {ramp} is not between 0 and {RAMP_STEPS - 1}")
+        if file_weight is not None:
+            s.file_weight = file_weight
+        if weight is not None:
+            s.user_weight = weight
+        if ramp is not None:
+            edge_store32(&s.ramp, ramp)
+        # Rounded up, as HAProxy does: a server that starts gets some traffic.
+        edge_store32(&s.weight, s.user_weight if s.ramp == 0 else
+                     (s.user_weight * s.ramp + RAMP_STEPS - 1) // RAMP_STEPS)
+        return 0
 
     def _check(self, int slot) -> None:
         if not 0 <= slot < <int>self.head.servers:

@@ -19,7 +19,7 @@ import os
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from ext.farm cimport PICK_NONE
+from ext.farm cimport EFFECTIVE_MAX, PICK_NONE
 from ext.heap cimport Heap, Rank, heap_add, heap_first, heap_free, heap_make, heap_move, heap_remove
 from ext.keyed import ConsistentHash, MapHash, StaticRoundRobin
 from ext.turns import RoundRobin
@@ -56,7 +56,7 @@ cdef class LeastConnections(Balancer):
 
     cdef uint64_t cost(self, int index) noexcept:
         cdef uint64_t load = self.choices[index].known
-        return (load + 1) * 256 // self.choices[index].weight if load else 0
+        return (load + 1) * EFFECTIVE_MAX // self.choices[index].effective if load else 0
 
     cdef void rank(self, int index) noexcept:
         """Behind its equals."""
@@ -71,7 +71,7 @@ cdef class LeastConnections(Balancer):
         self.heap.size = 0
         for i in range(self.count):
             self.choices[i].known = <uint32_t>self.load(i)
-            weight = self.choices[i].weight if self.choices[i].usable else 0
+            weight = self.choices[i].effective if self.choices[i].usable else 0
             if weight and (weight != self.weights[i] or self.ranks[i].key != self.cost(i)):
                 self.rank(i)
             if weight:
@@ -151,7 +151,7 @@ cdef class Random(Balancer):
         cdef int i, part = 0
         for i in range(self.count):
             if self.choices[i].usable:
-                total += self.choices[i].weight
+                total += self.choices[i].effective
             self.ends[i] = <uint32_t>total
         for i in range(self.count):
             while part < self.count and part * total < self.ends[i] * <uint64_t>self.count:
@@ -184,8 +184,8 @@ cdef class Random(Balancer):
             return best
         for _ in range(1, self.draws):
             other = self.draw_server(tried, tried_count)
-            if other >= 0 and other != best and (self.load(other) * self.choices[best].weight
-                                                 < self.load(best) * self.choices[other].weight):
+            if other >= 0 and other != best and (self.load(other) * self.choices[best].effective
+                                                 < self.load(best) * self.choices[other].effective):
                 best = other
         return best
 

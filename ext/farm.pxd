@@ -15,7 +15,9 @@ cdef struct Choice:                # one server
     uint64_t *in_flight            # its cell in row 0; the other rows follow at `stride`
     uint32_t weight                # 0..256; 0 gets nothing new
     uint32_t configured            # the file's weight: what the static algorithms go by
-    uint32_t maxconn               # concurrent requests; 0 = no limit
+    uint32_t effective             # of the user's weight in WEIGHT_SCALE parts: a slow start's
+    uint32_t maxconn               # concurrent requests now; 0 = no limit
+    uint32_t maxconn_set           # as configured
     uint32_t known                 # requests in flight when last looked at
     int slot                       # in the arena
     uint8_t live                   # UP, READY, weight > 0 by itself

@@ -17,7 +17,7 @@ Called by: session (elb, haproxy, cdn) and upstream, through ext.balance.
 """
 from libc.stdlib cimport calloc, free
 
-from ext.arena cimport SC_IN_FLIGHT, ServerSlot, edge_load32, edge_load64
+from ext.arena cimport SC_IN_FLIGHT, ServerSlot, edge_load32, edge_load64, maxconn_now
 
 cdef enum:
     SWEEP_CELLS = 24               # read again per pick: three servers of eight workers
@@ -47,7 +47,7 @@ cdef class Balancer:
         for i, (slot, maxconn, backup) in enumerate(servers):
             c = &self.choices[i]
             c.slot = slot
-            c.maxconn = maxconn
+            c.maxconn = c.maxconn_set = maxconn
             c.backup = bool(backup)
             c.in_flight = arena.server_cells(0, slot) + SC_IN_FLIGHT
             c.configured = arena.servers[c.slot].weight if weights is None else weights[i]
@@ -90,6 +90,8 @@ cdef class Balancer:
             c = &self.choices[i]
             s = &self.arena.servers[c.slot]
             c.weight = edge_load32(&s.weight)
+            c.effective = s.user_weight * (edge_load32(&s.ramp) or WEIGHT_SCALE)
+            c.maxconn = maxconn_now(s, c.maxconn_set)
             c.live = ((open_ or edge_load32(&s.state) == 0) and edge_load32(&s.admin) == 0
                       and c.weight > 0)
             live += c.live

@@ -20,7 +20,7 @@ HAProxy's `hash-preserve-affinity maxconn`: one queue serves the whole tier.
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 
-from ext.farm cimport KEY_GIVEN_BIT, PICK_NONE, WEIGHT_SCALE
+from ext.farm cimport KEY_GIVEN_BIT, PICK_NONE
 from ext.hashes cimport avalanche
 from ext.heap cimport Heap, Rank, heap_add, heap_first, heap_free, heap_make, heap_move, heap_remove
 
@@ -190,7 +190,7 @@ cdef class ConsistentHash(Balancer):
 
     cdef uint32_t wanted(self, int index) noexcept:
         """Points of a server now."""
-        return self.choices[index].weight * WEIGHT_SCALE if self.choices[index].usable else 0
+        return self.choices[index].effective if self.choices[index].usable else 0
 
     cdef uint32_t kept(self, int index) noexcept:
         """Points of a server that stay. A point on the ring does not tell its number, so a server

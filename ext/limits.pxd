@@ -22,6 +22,7 @@ cpdef enum Limit:
     TIERS_MAX = 128                # tier slots: cdn + elb + one haproxy per VM
     RANGES_MAX = 16                # ranges of one answer; a request for more gets the whole
     VARY_NAMES_MAX = 16            # an answer that varies on more is not stored
+    RAMP_STEPS = 16                # of a slow start; HAProxy's BE_WEIGHT_SCALE
     ROWS_MAX = 128                 # counter rows: 32 workers x (running + draining generations)
     LEASES_MAX = 16384             # objects one process holds: as many as it has connections
     VARIANTS_MAX = 200             # answers of one URL that differ by Vary (Fastly's limit)
@@ -63,6 +64,7 @@ cpdef enum Refused:
 cpdef enum ServerState:
     UP = 0
     DOWN = 1
+    NOLB = 2                       # up, but for its regulars only: persistent traffic
 
 
 cpdef enum AdminState:

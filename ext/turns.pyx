@@ -58,11 +58,11 @@ cdef class RoundRobin(Balancer):
             c = &self.choices[i]
             g = &self.groups[c.backup]
             if new and c.live:                 # nobody has had a turn: the heaviest goes first
-                self.turns[i].effective = c.weight * WEIGHT_SCALE
+                self.turns[i].effective = c.effective
                 g.total_next += self.turns[i].effective
                 self.queue_by_weight(g, i, g.first)
             elif not new:
-                self.change(g, i, c.weight * WEIGHT_SCALE if c.live else 0)
+                self.change(g, i, c.effective if c.live else 0)
         self.stamp += 1
         for i in range(2):
             g = &self.groups[i]

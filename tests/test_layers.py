@@ -83,6 +83,7 @@ LAYER = {
     "ext.trip": DRIVER,
     "ext.tunnel": DRIVER,
     "ext.upstream": DRIVER,
+    "edge.check_rules": BASE,
     "edge.clock": BASE,
     "edge.errors": BASE,
     "edge.health": PHASE,

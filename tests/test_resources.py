@@ -11,7 +11,7 @@ from edge.activation import Activation
 from edge.handover import ResourcesRecord, SocketRecord
 from edge.listen import ListenError
 from edge.orders import Orders, ServerOrder
-from edge.resources import Resources
+from edge.resources import Resources, restore_states, states_of
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
 
@@ -59,6 +59,9 @@ class Crew:
 
     def order(self, key: str, state: AdminState) -> None:
         self.arena.set_server(self._slots[key], admin=state)
+
+    def slot(self, key: str) -> int:
+        return self._slots[key]
 
     def states(self) -> dict[str, AdminState]:
         return {
@@ -264,3 +267,56 @@ def test_an_address_that_is_taken_is_found_without_listening(resources: Resource
             with pytest.raises(ListenError, match="another process uses this port"):
                 resources.refuse_taken(orders)
     resources.refuse_taken(ORDERS)
+
+
+def test_a_weight_of_an_operator_stays_until_the_file_gives_another(resources: Resources) -> None:
+    key, other = (server.key for server in ORDERS.servers)
+
+    def weights(orders: Orders) -> list[tuple[int, int]]:
+        crew = Crew(resources, orders)
+        views = [crew.arena.server(crew.slot(name)) for name in (key, other)]
+        return [(view["user_weight"], view["file_weight"]) for view in views]
+
+    crew = Crew(resources, ORDERS)
+    crew.arena.set_server(crew.slot(key), weight=77)
+    crew.arena.set_server(crew.slot(other), weight=0)
+    assert weights(ORDERS) == [(77, 1), (0, 1)]
+    changed = replace(ORDERS, servers=(replace(ORDERS.servers[0], weight=5), ORDERS.servers[1]))
+    assert weights(changed) == [(5, 5), (0, 1)]
+
+
+def test_a_generation_that_does_not_come_up_changes_no_weight(resources: Resources) -> None:
+    crew = Crew(resources, ORDERS)
+    slot = crew.slot(ORDERS.servers[0].key)
+    crew.arena.set_server(slot, weight=77)
+    heavier = replace(ORDERS, servers=(replace(ORDERS.servers[0], weight=5),))
+    resources.equip(heavier, 2)
+    resources.undo()
+    assert crew.arena.server(slot)["user_weight"] == 77
+
+
+def test_what_was_set_at_run_time_goes_with_the_server(resources: Resources) -> None:
+    crew = Crew(resources, ORDERS)
+    slot = crew.slot(ORDERS.servers[1].key)
+    crew.arena.set_server(slot, weight=9, maxconn=3, ramp=4, agent_down=True)
+    Crew(resources, replace(ORDERS, servers=ORDERS.servers[:1]))
+    view = Crew(resources, ORDERS).arena.server(slot)
+    found = (view["user_weight"], view["maxconn"], view["ramp"], view["agent_down"])
+    assert found == (1, 0, 0, False)
+
+
+def test_what_an_operator_has_set_is_kept_in_an_arena_of_another_layout(
+    resources: Resources,
+) -> None:
+    crew = Crew(resources, ORDERS)
+    slot = crew.slot(ORDERS.servers[0].key)
+    crew.arena.set_server(slot, weight=77, ramp=4, ramp_began_at=5.0, maxconn=3, agent_down=True)
+    states = states_of(crew.arena)
+    made = Arena.create()
+    try:
+        restore_states(made, states)
+        assert states_of(made) == states
+        view = made.server(made.server_slot(ORDERS.servers[0].key))
+        assert (view["user_weight"], view["file_weight"], view["ramp"]) == (77, 1, 4)
+    finally:
+        os.close(made.fd)

@@ -14,18 +14,18 @@ from collections.abc import Sequence
 
 import uvloop
 
-from edge.console import say
 from edge.control.admin import serve_admin
 from edge.control.fastly import PurgeApi
 from edge.control.guard import Guard
 from edge.control.haproxy.page_http import Page
 from edge.control.haproxy.runtime import look_for_ever, make_commands, serve_cli
+from edge.control.health_log import HealthLog
 from edge.control.nodes import NodeApi
 from edge.control.reload import ReloadApi
-from edge.control.specs import check_specs, unchecked_slots
+from edge.control.specs import check_specs
 from edge.control.sweep import sweep_for_ever
 from edge.control.view import ControlView
-from edge.health.runner import HealthRunner, StateChange
+from edge.health.runner import HealthRunner
 from edge.job import Job, announce_ready, end_with_parent, read_job
 from edge.plan import Plan, build_plan
 from edge.purges import purge_access, purge_ids, purge_target
@@ -52,11 +52,12 @@ async def serve(job: Job) -> None:
     plan = build_plan(settings, job.tier)
     arena = Arena.attach(job.arena_fd)
     runner = HealthRunner(
-        arena, check_specs(plan, job, arena), unchecked_slots(plan, job), say_change
+        arena, check_specs(plan, job, arena), lambda change: health_log.say(change)
     )
     store = attach_store(job)
     view = ControlView(arena, plan, job, runner.servers, store)
-    commands = make_commands(view, plan, arena, job, runner)
+    health_log = HealthLog(arena, plan, job.slots)
+    commands = make_commands(view, plan, arena, job)
     admin = None
     if job.admin_fd is not None:
         listener = socket.socket(fileno=job.admin_fd)
@@ -101,10 +102,3 @@ def make_purge_api(plan: Plan, store: Store | None) -> PurgeApi | None:
     if store is None or settings is None:
         return None
     return PurgeApi(purge_target(store, settings), purge_access(settings), purge_ids())
-
-
-def say_change(change: StateChange) -> None:
-    """One line for the operator when a server goes up or down, and why."""
-    state = "UP" if change.is_up else "DOWN"
-    why = "as seen by another process" if change.outcome is None else str(change.outcome)
-    say(f"server {change.key} is {state}: {why}")

@@ -16,6 +16,7 @@ fails at import.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ from edge.health.checks import CheckStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+CHECK_STATES = [each for each in CheckStatus if each not in (CheckStatus.INI, CheckStatus.CHECKED)]
 SERVER_STATES = ("DOWN", "UP", "MAINT", "DRAIN", "NOLB", "no check")
 STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 SECONDS_PER_US = 1e-6
@@ -217,6 +219,14 @@ def _state_families(
         f"{prefix}_server_status", "1 for the state the server is in", labels=[*labels, "state"]
     )
     weight = GaugeMetricFamily(f"{prefix}_server_weight", "Effective weight", labels=labels)
+    user_weight = GaugeMetricFamily(
+        f"{prefix}_server_uweight", "Weight without a slow start", labels=labels
+    )
+    throttle = GaugeMetricFamily(
+        f"{prefix}_server_current_throttle",
+        "Per cent of its weight and maxconn that a server has in a slow start; else NaN",
+        labels=labels,
+    )
     since = GaugeMetricFamily(
         f"{prefix}_server_check_last_change_seconds", "Seconds in this state", labels=labels
     )
@@ -225,8 +235,11 @@ def _state_families(
         for state in SERVER_STATES:
             status.add_metric([tier.name, server.name, state], state == server.state_class)
         weight.add_metric([tier.name, server.name], server.weight)
+        user_weight.add_metric([tier.name, server.name], server.user_weight)
+        percent = math.nan if server.throttle is None else server.throttle
+        throttle.add_metric([tier.name, server.name], percent)
         since.add_metric([tier.name, server.name], max(0.0, now_s - server.since))
-    yield from (status, weight, since)
+    yield from (status, weight, user_weight, throttle, since)
 
 
 def _check_families(
@@ -248,7 +261,7 @@ def _check_families(
         at = [tier.name, server.name]
         if server.checks is None:
             continue
-        for state in CheckStatus:
+        for state in CHECK_STATES:
             status.add_metric([*at, state.value], state.value == server.check_status)
         failures.add_metric(at, server.checks.failures)
         downs.add_metric(at, server.checks.times_down)

@@ -1,53 +1,54 @@
-"""From the plan to what the health runner works on: one `CheckSpec` per server that has a check."""
+"""From the plan to what the health runner works on: one `CheckSpec` per server."""
 
 from __future__ import annotations
 
 from functools import partial
 
+from edge.check_rules import (
+    Connect,
+    Expect,
+    Rule,
+    Send,
+    What,
+    build_request,
+    parse_http_rules,
+    parse_tcp_rules,
+)
 from edge.control.view import usable_servers
 from edge.errors import Bug
-from edge.health.checks import (
-    HttpProbe,
-    Probe,
-    TcpProbe,
-    TierProbe,
-    build_request,
-)
+from edge.health.agent import AgentProbe
+from edge.health.checks import Probe, TcpProbe, TierProbe
 from edge.health.machine import Thresholds
-from edge.health.runner import CheckSpec
+from edge.health.sequence import SequenceProbe
+from edge.health.server import AgentSpec, CheckSpec
+from edge.health.slowstart import SlowStart
 from edge.job import Job
 from edge.layer4 import PROXY_VERSIONS
-from edge.plan import CheckPlan, Plan
+from edge.plan import CheckPlan, Plan, TierPlan
 from edge.settings import HealthCheck
 from edge.settings.address import split_address
+from edge.settings.haproxy import Haproxy
 from edge.settings.health_check import status_ranges
 from ext.arena import Arena
+from ext.limits import ServerState
 
 
 def check_specs(plan: Plan, job: Job, arena: Arena) -> list[CheckSpec]:
-    """Every check of the plan, ready to run."""
+    """Every server of the plan with what is asked of it, ready to run."""
     slots = job.slots["servers"]
+    tiers = {server.key: tier for tier in plan.tiers for server in tier.servers}
     return [
         CheckSpec(
             key=check.key,
             slot=slots[check.key],
-            probe=_probe(check, plan, slots, arena),
+            probe=_probe(check, plan, slots, arena) if check.health_check.enabled else None,
             timeout_s=_or(check.health_check.timeout_s, check.health_check.interval_s),
             thresholds=_thresholds(check.health_check),
+            agent=_agent(check),
+            slow_start=_slow_start(tiers[check.key]),
+            says_results=check.health_check.log_health_checks,
         )
         for check in plan.checks
-        if check.health_check.enabled
-    ]
-
-
-def unchecked_slots(plan: Plan, job: Job) -> list[int]:
-    """The servers nobody checks, which therefore are always UP."""
-    checked = {check.key for check in plan.checks if check.health_check.enabled}
-    return [
-        job.slots["servers"][server.key]
-        for tier in plan.tiers
-        for server in tier.servers
-        if server.key not in checked
     ]
 
 
@@ -62,6 +63,21 @@ def _thresholds(settings: HealthCheck) -> Thresholds:
     )
 
 
+def _slow_start(tier: TierPlan) -> SlowStart | None:
+    if isinstance(tier.settings, Haproxy) and tier.settings.slowstart_s is not None:
+        return SlowStart(tier.settings.slowstart_s)
+    return None
+
+
+def _agent(check: CheckPlan) -> AgentSpec | None:
+    settings = check.health_check.agent
+    if settings is None or check.address is None:
+        return None
+    host = settings.host or split_address(check.address)[0]
+    port = check.agent_port or settings.port
+    return AgentSpec(AgentProbe(host, port, settings.send.encode()), settings.interval_s)
+
+
 def _probe(check: CheckPlan, plan: Plan, slots: dict[str, int], arena: Arena) -> Probe:
     if check.kind == "tier":
         behind = [tier for tier in plan.tiers if tier.name == check.next_tier]
@@ -74,10 +90,39 @@ def _probe(check: CheckPlan, plan: Plan, slots: dict[str, int], arena: Arena) ->
     host, port = split_address(check.address)
     settings = check.health_check
     send_proxy = PROXY_VERSIONS[check.send_proxy]
-    if settings.path is None:
+    if settings.tcp_check:
+        return SequenceProbe(
+            host, port, parse_tcp_rules(settings.tcp_check), is_http=False, send_proxy=send_proxy
+        )
+    if check.kind == "tcp":
         return TcpProbe(host, port, send_proxy)
-    request = build_request(settings.method, settings.path, settings.host)
-    return HttpProbe(host, port, request, status_ranges(settings.expect), send_proxy)
+    is_running = partial(_is_running, arena, slots[check.key])
+    return SequenceProbe(
+        host,
+        port,
+        http_rules(settings),
+        is_http=True,
+        send_proxy=send_proxy,
+        is_running=is_running if settings.disable_on_404 else None,
+    )
+
+
+def http_rules(settings: HealthCheck) -> tuple[Rule, ...]:
+    """The rules of the file, or those that the simple keys stand for."""
+    headers = [] if settings.host is None else [("Host", settings.host)]
+    request = build_request(settings.method, settings.path or "/", "HTTP/1.0", headers)
+    send = Send(request)
+    expect = Expect(What.STATUS, codes=status_ranges(settings.expect))
+    if not settings.http_check:
+        return (Connect(is_implicit=True), send, expect)
+    rules = parse_http_rules(settings.http_check, send)
+    if any(line.split()[:1] == ["expect"] for line in settings.http_check):
+        return rules
+    return (*rules[:-1], expect)  # with the key's codes in place of HAProxy's
+
+
+def _is_running(arena: Arena, slot: int) -> bool:
+    return arena.server(slot)["state"] != ServerState.DOWN
 
 
 def _or(value: float | None, default: float) -> float:

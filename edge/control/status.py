@@ -16,7 +16,7 @@ import orjson
 from edge.clock import wall
 from edge.control.cache import LOOKUP_ROWS, cache_status
 from edge.control.view import ControlView, ServerView, TierView, WorkerView
-from edge.health.runner import ServerChecks
+from edge.health.server import AgentChecks, ServerChecks
 
 GAUGES_SHOWN_APART = frozenset({"in_flight"})
 
@@ -68,12 +68,24 @@ def _server(server: ServerView, now: float) -> dict[str, Any]:
         "status": server.status,
         "admin": server.admin.name.lower(),
         "weight": server.weight,
+        "user_weight": server.user_weight,
+        "throttle": server.throttle,
         "backup": server.is_backup,
         "since": server.since,
         "since_s": _age(server.since, now),
         "in_flight": server.counters["in_flight"],
         "check": None if server.checks is None else _check(server, server.checks),
+        "agent": None if server.agent is None else _agent(server.agent),
         "counters": _counters(server.counters),
+    }
+
+
+def _agent(agent: AgentChecks) -> dict[str, Any]:
+    last = agent.last
+    return {
+        "status": "INI" if last is None else last.status.value,
+        "enabled": agent.is_enabled,
+        "info": "" if last is None else last.info,
     }
 
 

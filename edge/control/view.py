@@ -14,9 +14,9 @@ from typing import Any
 from edge import __version__
 from edge.clock import now
 from edge.control.cache import CountingStore
-from edge.health.checks import count_usable
 from edge.health.machine import status_text
-from edge.health.runner import ServerChecks
+from edge.health.server import AgentChecks, ServerChecks
+from edge.health.slowstart import throttle_percent
 from edge.job import GENERATION_ARGUMENT, Job
 from edge.outcomes import OutcomePage, Outcomes
 from edge.plan import Plan, ServerPlan, TierPlan
@@ -26,9 +26,11 @@ from ext.limits import AdminState, ServerState
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """One server now. `since` (unix s): last change of state; `checks`: None without a check.
+    """One server now. `since` (unix s): last change of state; `health`: everything about it.
 
-    `check_age_s`: since the last check that has ended began; None before the first.
+    `checks`, `agent`: None without a check, an agent. `check_age_s`: since the last check that has
+    ended began; None before the first. `weight` is the effective one, `throttle` its per cent of
+    the user's in a slow start, else None. `maxconn`: set at run time; 0: as configured.
     """
 
     name: str
@@ -38,14 +40,25 @@ class ServerView:
     status: str
     is_up: bool
     state_class: str
+    state: ServerState
     admin: AdminState
     weight: int
+    user_weight: int
+    throttle: int | None
+    maxconn: int
     is_backup: bool
     check_status: str
     since: float
     counters: Mapping[str, int]
+    health: ServerChecks
     checks: ServerChecks | None
+    agent: AgentChecks | None
     check_age_s: float | None
+
+    @property
+    def is_usable(self) -> bool:
+        """It would take a new request."""
+        return self.is_up and self.admin is AdminState.READY and self.weight > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,58 +149,61 @@ class ControlView:
     def _server(self, plan: ServerPlan) -> ServerView:
         slot = self._slots["servers"][plan.key]
         state = self._arena.server(slot)
-        checks = self._checks.get(plan.key)
-        is_up, admin = state["state"] == ServerState.UP, AdminState(state["admin"])
-        status = _status(checks, is_up=is_up, admin=admin, health=state["health"])
+        health = self._checks[plan.key]
+        checks = health if health.has_check else None
+        status = _status(health, state)
+        is_throttled = state["ramp"] and state["admin"] == AdminState.READY
         return ServerView(
             name=plan.name,
             key=plan.key,
             node=plan.node,
             target=plan.address or plan.next_tier or "",
             status=status,
-            is_up=is_up,
+            is_up=state["state"] == ServerState.UP,
             state_class=status if status == "no check" else status.split()[0],
-            admin=admin,
+            state=ServerState(state["state"]),
+            admin=AdminState(state["admin"]),
             weight=state["weight"],
+            user_weight=state["user_weight"],
+            throttle=throttle_percent(state["user_weight"], state["ramp"])
+            if is_throttled
+            else None,
+            maxconn=state["maxconn"],
             is_backup=plan.backup,
             check_status=state["check_status"],
             since=state["changed_at"],
             counters=self._arena.server_counters(slot),
+            health=health,
             checks=checks,
+            agent=health.agent,
             check_age_s=_age_s(checks),
         )
 
 
 def usable_servers(arena: Arena, slots: Mapping[str, int], keys: list[str]) -> int:
     """How many of the servers would take a new request, HAProxy's `nbsrv`."""
-    states = [arena.server(slots[key]) for key in keys]
-    return count_usable(
-        [
-            (
-                state["state"] == ServerState.UP,
-                state["admin"] == AdminState.READY,
-                state["weight"],
-            )
-            for state in states
-        ]
+    return arena.count_usable([slots[key] for key in keys])
+
+
+def counter_of(health: ServerChecks, state: Mapping[str, Any]) -> int:
+    """HAProxy's check_health; the arena's is 0 while no check has been."""
+    rise = health.spec.thresholds.rise
+    if state["state"] != ServerState.DOWN:
+        return max(int(state["health"]), rise)
+    is_agents = health.agent is not None and state["agent_down"]
+    return int(state["health"]) if is_agents else min(int(state["health"]), rise - 1)
+
+
+def _status(health: ServerChecks, state: Mapping[str, Any]) -> str:
+    return status_text(
+        ServerState(state["state"]),
+        AdminState(state["admin"]),
+        counter_of(health, state),
+        health.spec.thresholds,
+        is_checked=health.is_checked,
+        has_agent=health.agent is not None and health.agent.is_enabled,
+        agent_is_down=bool(state["agent_down"]),
     )
-
-
-def _status(checks: ServerChecks | None, *, is_up: bool, admin: AdminState, health: int) -> str:
-    """HAProxy's status column, management guide 9.1 (column 17)."""
-    if admin is AdminState.MAINT:
-        return "MAINT"
-    if checks is None or checks.is_paused:
-        if not is_up:
-            return "DOWN"
-        return "DRAIN" if admin is AdminState.DRAIN else "no check"
-    rise, fall = checks.spec.thresholds.rise, checks.spec.thresholds.fall
-    if is_up:
-        # Below `rise` only before the first check: the state of a new server.
-        text = status_text(max(health, rise), rise, fall)
-    else:
-        text = status_text(min(health, rise - 1), rise, fall)
-    return text.replace("UP", "DRAIN", 1) if admin is AdminState.DRAIN else text
 
 
 def _age_s(checks: ServerChecks | None) -> float | None:

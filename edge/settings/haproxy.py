@@ -121,6 +121,14 @@ class Haproxy(Tier):
         dict[Annotated[str, _TABLE_NAME], StickTable],
         Field(description="Tables that rules count in, by their names."),
     ] = Field(default_factory=dict)
+    slowstart_s: Annotated[
+        float | None,
+        Duration(1, 86_400),
+        Field(
+            description="Time in which a server that has come back gets a growing share, up to its"
+            " weight and maxconn. Absent: at once."
+        ),
+    ] = None
     stats: Stats | None = Field(
         default=None, description="HAProxy's run-time interface (CLI). Absent: there is none."
     )

@@ -1,15 +1,19 @@
 """The active health check of a tier: what is asked, how often, and how many answers decide.
 
-Semantics are HAProxy's (configuration manual, section 5.2: `check`, `inter`, `rise`, `fall`): only
-consecutive results count, a new server is up until its first check has failed.
+The simple keys are enough for one question: a connect, or `path` and the codes it may be answered
+with. Rules take HAProxy's own lines (`edge.check_rules`). Semantics are HAProxy's (configuration
+manual, section 5.2: `check`, `inter`, `rise`, `fall`): only consecutive results count, a new server
+is up until its first check has failed.
 """
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.json_schema import JsonSchemaValue
 
+from edge.check_rules import parse_http_rule, parse_tcp_rule
 from edge.settings.scalars import Count, Duration, Form, Text, shown
 from edge.settings.section import Section
 
@@ -51,6 +55,30 @@ class StatusRanges(Form):
         return [{"type": "string", "pattern": pattern, "x-unit": "status codes"}, code]
 
 
+@dataclass(frozen=True, slots=True)
+class RuleLine(Form):
+    """Marker of one line of rules; kept as text. `keyword`: the word HAProxy has in front of it."""
+
+    keyword: Literal["http-check", "tcp-check"]
+
+    def parse(self, value: object) -> str:
+        """The line; a rule that cannot be carried out is refused in a few words."""
+        if not isinstance(value, str) or len(value) > _RULE_CHARS_MAX:
+            text = f"must be a rule of at most {_RULE_CHARS_MAX} characters"
+            raise ValueError(f"{text}, as behind `{self.keyword}` in HAProxy's file")
+        try:
+            (parse_http_rule if self.keyword == "http-check" else parse_tcp_rule)(value)
+        except ValueError as error:
+            raise ValueError(f"is no {self.keyword} rule: {error}") from None
+        return value
+
+    def json_forms(self) -> list[JsonSchemaValue]:
+        """A line of text."""
+        return [{"type": "string", "minLength": 1, "maxLength": _RULE_CHARS_MAX}]
+
+
+_RULE_CHARS_MAX = 4_096  # a request with a cookie and a body; longer ones belong in a program
+_RULES_MAX = 64  # a dialogue of thirty questions and answers
 _INTERVAL = Duration(0.01, 3_600)
 _THRESHOLD = Count(1, 100, "checks in a row")
 
@@ -69,6 +97,31 @@ Expect = Annotated[
     StatusRanges(),
     Field(description="Status codes that pass: codes and ranges, as in `200,302,400-404`."),
 ]
+
+
+class Agent(Section):
+    """HAProxy's agent check (`agent-check`): a program of the server says how much it takes on."""
+
+    port: Annotated[
+        int,
+        Count(1, 65_535, "TCP port"),
+        Field(description="Where the agent listens; a node's `agent_port` goes before it."),
+    ]
+    host: Annotated[
+        str | None,
+        Text(r"[!-~]{1,255}", "an address or a host name"),
+        Field(description="The agent's address. Absent: that of the server itself."),
+    ] = None
+    interval_s: Annotated[
+        float,
+        _INTERVAL,
+        Field(description="Time from one question to the next, and the limit of one."),
+    ] = 2.0
+    send: Annotated[
+        str,
+        Text(r"[\s\S]{0,1024}", "at most 1,024 characters of text"),
+        Field(description="What is sent after the connect, line end included. Empty: nothing."),
+    ] = ""
 
 
 class HealthCheck(Section):
@@ -109,3 +162,32 @@ class HealthCheck(Section):
         _INTERVAL,
         Field(description="Interval while a server is fully down. Absent: `interval`."),
     ] = None
+    http_check: list[Annotated[str, RuleLine("http-check")]] = Field(
+        default_factory=list,
+        max_length=_RULES_MAX,
+        description="HAProxy's `http-check` rules in order: connect, send, expect, comment."
+        " Without a send rule the request is that of `path`, `method` and `host`.",
+    )
+    tcp_check: list[Annotated[str, RuleLine("tcp-check")]] = Field(
+        default_factory=list,
+        max_length=_RULES_MAX,
+        description="HAProxy's `tcp-check` rules in order: connect, send, send-binary, expect,"
+        " comment.",
+    )
+    disable_on_404: Annotated[
+        bool,
+        Field(
+            description="Whether a server that is up and answers an HTTP check with 404 gets no"
+            " new clients (NOLB), only those that belong to it."
+        ),
+    ] = False
+    log_health_checks: Annotated[
+        bool,
+        Field(
+            description="Whether each result that moves a server's health is a line of its own"
+            " (HAProxy: option log-health-checks)."
+        ),
+    ] = False
+    agent: Agent | None = Field(
+        default=None, description="The program on the servers that is asked. Absent: none."
+    )

@@ -49,6 +49,11 @@ class Node(Section):
             " (`tcp[].node_port`). Absent: that of `web`, or of `haproxy`."
         ),
     ] = None
+    agent_port: Annotated[
+        int | None,
+        Count(1, 65_535, "TCP port"),
+        Field(description="Port of the node's agent. Absent: `port` of the tier's `agent`."),
+    ] = None
     weight: Annotated[
         int,
         Count(0, 256, "shares"),

@@ -10,7 +10,7 @@ import pytest
 
 from edge.clock import wall
 from edge.control.cache import CACHE_ROWS, PURGE_ROWS, CountingStore
-from edge.control.specs import check_specs, unchecked_slots
+from edge.control.specs import check_specs
 from edge.control.view import ControlView
 from edge.health.runner import HealthRunner
 from edge.job import NO_FD, Job, ListenerJob
@@ -116,10 +116,10 @@ def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             },
         )
         for server in servers:
-            arena.set_server(job.slots["servers"][server.key], weight=server.weight)
-        runner = HealthRunner(
-            arena, check_specs(plan, job, arena), unchecked_slots(plan, job), lambda _: None
-        )
+            arena.set_server(
+                job.slots["servers"][server.key], weight=server.weight, file_weight=server.weight
+            )
+        runner = HealthRunner(arena, check_specs(plan, job, arena), lambda _: None)
         counting = cast("Arena", CountingArena(arena))
         view = ControlView(counting, plan, job, runner.servers, store)
         return World(arena, plan, job, runner, view)

@@ -1,5 +1,6 @@
 """GET /metrics: every counter of the arena once, under HAProxy's names where it has them."""
 
+import math
 from collections.abc import Callable
 
 from prometheus_client.metrics_core import Metric
@@ -36,6 +37,8 @@ HAPROXY_NAMES = {
     "server_check_failures_total",
     "server_check_last_change_seconds",
     "server_check_status",
+    "server_current_throttle",
+    "server_uweight",
     "server_check_up_down_total",
     "server_client_aborts_total",
     "server_connection_attempts_total",
@@ -152,3 +155,17 @@ def test_the_process_is_described(world: BuildWorld) -> None:
     assert value(found, "edge_generation") == 7
     assert value(found, "edge_workers") == 1
     assert value(found, "edge_worker_connections", row="0") == 0
+
+
+def test_a_slow_start_and_a_server_for_its_regulars(world: BuildWorld) -> None:
+    built = world(CHAIN)
+    slot = built.slot("haproxy@node1/node1")
+    at = {"proxy": "haproxy@node1", "server": "node1"}
+    assert math.isnan(value(families(built), "haproxy_server_current_throttle", **at))
+    built.arena.set_server(slot, ramp=8, state=ServerState.NOLB)
+    found = families(built)
+    assert value(found, "haproxy_server_current_throttle", **at) == 50
+    assert value(found, "haproxy_server_weight", **at) == 2
+    assert value(found, "haproxy_server_uweight", **at) == 3
+    assert value(found, "haproxy_server_status", **at, state="NOLB") == 1
+    assert value(found, "haproxy_server_status", **at, state="UP") == 0

@@ -3,9 +3,14 @@
 import asyncio
 from collections.abc import Callable
 
-from edge.control.specs import check_specs, unchecked_slots
-from edge.health.checks import HttpProbe, TcpProbe, TierProbe
+import pytest
+
+from edge.check_rules import Connect, Expect, Send, What
+from edge.control.specs import check_specs
+from edge.health.checks import TcpProbe, TierProbe
 from edge.health.machine import Thresholds
+from edge.health.sequence import SequenceProbe
+from edge.health.slowstart import SlowStart
 from ext.limits import ServerState
 from tests.control.conftest import CHAIN, UNCHECKED, World
 
@@ -24,11 +29,15 @@ def test_every_server_of_the_chain_has_its_own_check(world: BuildWorld) -> None:
         "haproxy@node2/node2",
     }
     node = specs["haproxy@node2/node1"]
-    assert node.probe == HttpProbe(
+    assert node.probe == SequenceProbe(
         "127.0.0.1",
         9001,
-        b"GET /hc HTTP/1.0\r\nHost: shop.example\r\n\r\n",
-        ((200, 200), (302, 302)),
+        (
+            Connect(is_implicit=True),
+            Send(b"GET /hc HTTP/1.0\r\nhost: shop.example\r\n\r\n"),
+            Expect(What.STATUS, codes=((200, 200), (302, 302))),
+        ),
+        is_http=True,
     )
     assert node.thresholds == Thresholds(4, 5, 3.0, 3.0, 3.0)
     assert node.timeout_s == 3.0
@@ -72,5 +81,74 @@ def test_a_target_is_up_while_its_haproxy_has_a_usable_server(world: BuildWorld)
 
 def test_a_disabled_check_leaves_its_servers_unchecked(world: BuildWorld) -> None:
     built = world(UNCHECKED)
-    assert check_specs(built.plan, built.job, built.arena) == []
-    assert unchecked_slots(built.plan, built.job) == [built.slot("haproxy/node1")]
+    (spec,) = check_specs(built.plan, built.job, built.arena)
+    assert (spec.key, spec.probe, spec.agent) == ("haproxy/node1", None, None)
+
+
+RULES = """
+haproxy:
+  listen: 127.0.0.1:8080
+  slowstart: 30s
+  health_check: CHECK
+nodes:
+  - {name: node1, web: 127.0.0.1:9001}
+  - {name: node2, web: 127.0.0.1:9002, agent_port: 77}
+"""
+GET = Send(b"GET / HTTP/1.0\r\n\r\n")
+ANY_2XX = Expect(What.STATUS, codes=((200, 299),), step=1)
+HAS_OK = Expect(What.STRING, b"OK", step=1)
+
+
+@pytest.mark.parametrize(
+    ("check", "rules", "is_http"),
+    [
+        ("{http_check: [expect status 200-299]}", (GET, ANY_2XX), True),
+        (
+            "{path: /hc, http_check: [expect string OK]}",
+            (Send(b"GET /hc HTTP/1.0\r\n\r\n"), HAS_OK),
+            True,
+        ),
+        (
+            "{expect: '200', http_check: [send uri /x]}",
+            (
+                Send(b"OPTIONS /x HTTP/1.0\r\n\r\n", step=1),
+                Expect(What.STATUS, codes=((200, 200),)),
+            ),
+            True,
+        ),
+        (
+            "{tcp_check: ['send A', expect string OK]}",
+            (Send(b"A", step=1), Expect(What.STRING, b"OK", step=2)),
+            False,
+        ),
+    ],
+)
+def test_rules_of_the_file(
+    world: BuildWorld, check: str, rules: tuple[object, ...], is_http: bool
+) -> None:
+    built = world(RULES.replace("CHECK", check))
+    probe = check_specs(built.plan, built.job, built.arena)[0].probe
+    assert isinstance(probe, SequenceProbe)
+    assert probe.rules == (Connect(is_implicit=True), *rules)
+    assert (probe.is_http, probe.is_running) == (is_http, None)
+
+
+def test_a_404_stops_a_server_that_runs_only(world: BuildWorld) -> None:
+    built = world(RULES.replace("CHECK", "{path: /, disable_on_404: true}"))
+    probe = check_specs(built.plan, built.job, built.arena)[0].probe
+    assert isinstance(probe, SequenceProbe)
+    assert probe.is_running is not None
+    for state in ServerState:
+        built.arena.set_server(built.slot("haproxy/node1"), state=state)
+        assert probe.is_running() is (state is not ServerState.DOWN)
+
+
+def test_agents_and_slow_starts_of_the_file(world: BuildWorld) -> None:
+    agent = '{agent: {port: 76, interval: 3s, send: "hi\\n"}}'
+    built = world(RULES.replace("CHECK", agent))
+    specs = check_specs(built.plan, built.job, built.arena)
+    agents = [spec.agent for spec in specs if spec.agent is not None]
+    asked = [(each.probe.host, each.probe.port, each.probe.send) for each in agents]
+    assert asked == [("127.0.0.1", 76, b"hi\n"), ("127.0.0.1", 77, b"hi\n")]
+    assert {each.interval_s for each in agents} == {3.0}
+    assert {spec.slow_start for spec in specs} == {SlowStart(30.0)}

@@ -13,7 +13,7 @@ from ext.arena import SERVER_COUNTERS, TIER_COUNTERS, Arena
 from ext.limits import Limit
 
 PAGE_BYTES = 4096
-SLOT_BYTES = 6 * 4 + 8 + 16 + Limit.TEXT_BYTES_MAX  # ServerSlot
+SLOT_BYTES = 12 * 4 + 2 * 8 + 16 + Limit.TEXT_BYTES_MAX  # ServerSlot
 ROW_HEAD_BYTES = 16 * 8
 TIER_CELLS, SERVER_CELLS = 48, 24  # TC_COUNT, SC_COUNT
 LATENCY_CELL = len(TIER_COUNTERS)  # TC_LATENCY_0: behind the named ones

@@ -165,6 +165,12 @@ def test_new_server_counts_as_up(arena: Arena, monkeypatch: pytest.MonkeyPatch) 
         "checked": False,
         "check_status": "",
         "connect_fail_streak": 0,
+        "user_weight": 1,
+        "file_weight": 1,
+        "ramp": 0,
+        "ramp_began_at": 0.0,
+        "maxconn": 0,
+        "agent_down": False,
     }
 
 
@@ -179,6 +185,9 @@ def test_new_server_counts_as_up(arena: Arena, monkeypatch: pytest.MonkeyPatch) 
         ({"check_status": "L7OK"}, False),
         ({"connect_fail_streak": 3}, False),
         ({"checked": True}, False),
+        ({"agent_down": True}, False),
+        ({"ramp_began_at": 7.5}, False),
+        ({"file_weight": 9}, False),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -191,6 +200,8 @@ def test_set_server_changes_only_what_is_given(
     arena.set_server(slot, **change)  # type: ignore[arg-type]
     after = arena.server(slot)
     after["changed_at"] = before["changed_at"]
+    if "weight" in change:  # the user's; nothing throttles it
+        change |= {"user_weight": change["weight"]}
     assert after == {**before, **change}
     assert arena.server(other) == untouched
     assert arena.epoch == epoch + announced
@@ -387,3 +398,88 @@ def test_latency_bucket_includes_its_bound() -> None:
         assert (bucket_of(bound - 1), bucket_of(bound)) == (index, index)
         assert bucket_of(bound + 1) == index + 1
     assert bucket_of(2**63) == len(LATENCY_BOUNDS_US)
+
+
+# -- weights, slow start, persistence -----------------------------------------------------------
+
+
+def test_the_effective_weight_follows_the_users_and_the_ramp(arena: Arena) -> None:
+    slot = arena.server_slot("t/s")
+    arena.set_server(slot, weight=100, file_weight=100)
+    assert arena.server(slot)["weight"] == 100
+    for ramp, weight in ((1, 7), (9, 57), (15, 94), (0, 100)):  # as HAProxy's column shows them
+        arena.set_server(slot, ramp=ramp)
+        assert (arena.server(slot)["weight"], arena.server(slot)["user_weight"]) == (weight, 100)
+    arena.set_server(slot, ramp=8)
+    arena.set_server(slot, weight=50)
+    assert (arena.server(slot)["weight"], arena.server(slot)["file_weight"]) == (25, 100)
+    arena.set_server(slot, weight=1, ramp=1)
+    assert arena.server(slot)["weight"] == 1  # never nothing
+    arena.set_server(slot, weight=0)
+    assert arena.server(slot)["weight"] == 0
+
+
+@pytest.mark.parametrize("values", [{"file_weight": 257}, {"ramp": 16}, {"ramp": -1}])
+def test_weights_and_ramps_out_of_bounds_are_refused(arena: Arena, values: dict[str, int]) -> None:
+    slot = arena.server_slot("t/s")
+    with pytest.raises(ValueError, match="is not between 0 and"):
+        arena.set_server(slot, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("values", [{"ramp": 3}, {"maxconn": 7}])
+def test_workers_hear_of_what_limits_a_server(arena: Arena, values: dict[str, int]) -> None:
+    slot = arena.server_slot("t/s")
+    before = arena.epoch
+    arena.set_server(slot, **values)  # type: ignore[arg-type]
+    assert arena.epoch == before + 1
+
+
+def test_an_order_is_a_change_of_the_state(arena: Arena) -> None:
+    slot = arena.server_slot("t/s")
+    before = arena.server(slot)["changed_at"]
+    arena.set_server(slot, admin=AdminState.READY)
+    assert arena.server(slot)["changed_at"] == before
+    arena.set_server(slot, admin=AdminState.DRAIN)
+    assert arena.server(slot)["changed_at"] > before
+
+
+def test_usable_means_up_ready_and_weighted(arena: Arena) -> None:
+    slots = [arena.server_slot(f"t/{number}") for number in range(6)]
+    arena.set_server(slots[1], state=ServerState.DOWN)
+    arena.set_server(slots[2], state=ServerState.NOLB)
+    arena.set_server(slots[3], admin=AdminState.DRAIN)
+    arena.set_server(slots[4], weight=0)
+    assert arena.count_usable(slots) == 2
+    with pytest.raises(IndexError):
+        arena.count_usable([99])
+
+
+def test_what_a_server_takes_now(arena: Arena) -> None:
+    slot = arena.server_slot("t/s")
+    assert (arena.maxconn_for_test(slot, 0), arena.maxconn_for_test(slot, 10)) == (0, 10)
+    arena.set_server(slot, maxconn=32)
+    assert arena.maxconn_for_test(slot, 10) == 32
+    arena.set_server(slot, ramp=4)
+    assert arena.maxconn_for_test(slot, 10) == 8
+    arena.set_server(slot, maxconn=0, ramp=1)
+    assert (arena.maxconn_for_test(slot, 10), arena.maxconn_for_test(slot, 0)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "admin", "may"),
+    [
+        (ServerState.UP, AdminState.READY, True),
+        (ServerState.UP, AdminState.DRAIN, True),
+        (ServerState.NOLB, AdminState.READY, True),
+        (ServerState.NOLB, AdminState.DRAIN, True),
+        (ServerState.DOWN, AdminState.READY, False),
+        (ServerState.UP, AdminState.MAINT, False),
+        (ServerState.NOLB, AdminState.MAINT, False),
+    ],
+)
+def test_who_may_have_its_regulars(
+    arena: Arena, state: ServerState, admin: AdminState, may: bool
+) -> None:
+    slot = arena.server_slot("t/s")
+    arena.set_server(slot, state=state, admin=admin)
+    assert arena.may_persist_for_test(slot) is may

@@ -180,3 +180,60 @@ def test_a_thousand_servers(arena: Arena, kind: str) -> None:
     picks = {farm.pick(key) for key in KEYS[:2000]}
     assert len(picks) > (400 if kind in ("map-based", "consistent", "random") else 499)
     assert all(pick % 2 for pick in picks)
+
+
+# -- slow start, and what is set at run time ---------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["roundrobin", "random"])
+def test_a_slow_start_has_steps_for_a_weight_of_one(arena: Arena, kind: str) -> None:
+    farm = Farm(arena, kind, (1, 1, 1))
+    arena.set_server(farm.slots[0], ramp=4)
+    found = Counter(farm.picks(3_600))
+    tolerance = 2 if kind == "roundrobin" else 250  # of two draws the less loaded: all are idle
+    assert abs(found[0] - 3_600 * 4 / (4 + 16 + 16)) <= tolerance
+    arena.set_server(farm.slots[0], ramp=0)
+    assert abs(Counter(farm.picks(3_600))[0] - 1_200) <= tolerance
+
+
+def test_a_slow_start_takes_part_in_what_is_least_connections(
+    arena: Arena, memory: ArenaMemory
+) -> None:
+    farm = Farm(arena, "leastconn", (1, 1))
+    arena.set_server(farm.slots[0], ramp=4)  # a quarter of the other
+    for load_of_the_other, first in ((2, 1), (9, 0)):
+        memory.set_server(farm.row, farm.slots[0], "in_flight", 1)
+        memory.set_server(farm.row, farm.slots[1], "in_flight", load_of_the_other)
+        assert farm.pick() == first
+
+
+def test_a_slow_start_does_not_move_the_keys_of_others(arena: Arena) -> None:
+    farm = Farm(arena, "consistent", (2, 2, 2))
+    before = farm.by_key()
+    arena.set_server(farm.slots[0], ramp=8)
+    during = farm.by_key()
+    first = farm.names[0]
+    assert all(a == b for a, b in zip(before, during, strict=True) if a != first)
+    assert 0.3 < during.count(first) / before.count(first) < 0.7
+
+
+def test_an_agents_limit_and_that_of_a_slow_start_are_kept(
+    arena: Arena, memory: ArenaMemory
+) -> None:
+    farm = Farm(arena, "roundrobin", (1,), maxconn=8)
+    memory.set_server(farm.row, farm.slots[0], "in_flight", 2)
+    for change, picked in (({"maxconn": 2}, FULL), ({"maxconn": 0}, 0), ({"ramp": 4}, FULL)):
+        arena.set_server(farm.slots[0], **change)
+        assert farm.pick() == picked
+    arena.set_server(farm.slots[0], ramp=5)  # five of sixteen parts of 8 are 2.5
+    assert farm.pick() == FULL
+    arena.set_server(farm.slots[0], ramp=6)
+    assert farm.pick() == 0
+
+
+def test_a_server_for_its_regulars_gets_nothing_new(arena: Arena) -> None:
+    farm = Farm(arena, "roundrobin", (1, 1))
+    arena.set_server(farm.slots[0], state=ServerState.NOLB)
+    assert set(farm.picks(4)) == {1}
+    farm.down(1)
+    assert farm.pick() == NONE

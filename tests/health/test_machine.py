@@ -6,7 +6,8 @@ before the next check.
 
 import pytest
 
-from edge.health.machine import HealthMachine, Thresholds, status_text
+from edge.health.machine import HealthMachine, Thresholds
+from ext.limits import AdminState, ServerState
 
 THRESHOLDS = Thresholds(rise=2, fall=3, interval_s=0.4, fast_interval_s=0.2, down_interval_s=0.8)
 OK, FAIL = True, False
@@ -92,20 +93,22 @@ def test_the_counter_never_leaves_its_range() -> None:
 def test_a_resumed_machine_keeps_the_state_and_clamps_the_counter(
     is_up: bool, counter: int, resumed: int
 ) -> None:
-    subject = HealthMachine.resumed(THRESHOLDS, is_up=is_up, counter=counter)
+    subject = HealthMachine.resumed(
+        THRESHOLDS, state=ServerState.UP if is_up else ServerState.DOWN, counter=counter
+    )
     assert (subject.is_up, subject.counter) == (is_up, resumed)
 
 
 def test_a_down_set_by_a_worker_costs_all_health() -> None:
     subject = feed(machine(), OK)
-    assert subject.on_state_seen(is_up=False)
+    assert subject.on_state_seen(ServerState.DOWN)
     assert (subject.counter, subject.status(), subject.interval_s()) == (0, "DOWN", 0.8)
-    assert not subject.on_state_seen(is_up=False)
+    assert not subject.on_state_seen(ServerState.DOWN)
 
 
 def test_an_up_set_by_another_process_makes_a_new_server() -> None:
     subject = feed(machine(), FAIL)
-    assert subject.on_state_seen(is_up=True)
+    assert subject.on_state_seen(ServerState.UP)
     assert subject.status() == "UP 1/3"
 
 
@@ -148,5 +151,143 @@ def test_maintenance_ends_with_a_new_server() -> None:
     assert subject.status() == "UP 1/3"
 
 
-def test_status_text_of_fall_one_knows_no_transition() -> None:
-    assert [status_text(counter, 2, 1) for counter in range(3)] == ["DOWN", "DOWN 1/2", "UP"]
+def test_a_server_of_fall_one_knows_no_transition() -> None:
+    subject = HealthMachine(Thresholds(2, 1, 0.4, 0.2, 0.8))
+    found = [feed(subject, result).status() for result in (FAIL, OK, OK)]
+    assert found == ["DOWN", "DOWN 1/2", "UP"]
+
+
+# -- NOLB: a check that passes under conditions ----------------------------------------------------
+
+
+def test_a_check_that_passes_under_conditions_stops_a_server_and_the_next_ends_it() -> None:
+    subject = feed(machine(), OK)
+    subject.on_success(is_conditional=True)
+    assert (subject.state, subject.status(), subject.is_running) == (ServerState.NOLB, "NOLB", True)
+    assert subject.interval_s() == 0.4
+    assert feed(subject, FAIL).status() == "NOLB 2/3"
+    assert feed(subject, OK).status() == "UP"
+
+
+def test_a_stopped_server_that_fails_goes_down() -> None:
+    subject = feed(machine(), OK)
+    subject.on_success(is_conditional=True)
+    assert feed(subject, FAIL, FAIL, FAIL).status() == "DOWN"
+
+
+def test_nolb_set_by_another_process_is_adopted() -> None:
+    subject = feed(machine(), FAIL)
+    assert subject.on_state_seen(ServerState.NOLB)
+    assert subject.status() == "NOLB 1/3"
+
+
+# -- the agent -------------------------------------------------------------------------------------
+
+
+def with_agent(*, is_checked: bool = True) -> HealthMachine:
+    return HealthMachine(THRESHOLDS, is_checked=is_checked, has_agent=True)
+
+
+def test_only_the_agent_ends_what_it_has_said() -> None:
+    subject = feed(with_agent(), OK)
+    subject.on_agent_word(is_up=False)
+    assert subject.status() == "DOWN (agent)"
+    assert feed(subject, OK, OK, OK).status() == "DOWN (agent)"
+    subject.on_agent_word(is_up=True)
+    assert subject.status() == "UP"
+
+
+def test_an_agent_does_not_end_what_checks_have_found() -> None:
+    subject = feed(with_agent(), FAIL)
+    subject.on_agent_word(is_up=True)
+    assert subject.status() == "DOWN"
+    subject.on_agent_word(is_up=False)
+    assert feed(subject, OK, OK).status() == "DOWN (agent)"
+    subject.on_agent_word(is_up=True)
+    assert subject.status() == "UP"
+
+
+def test_an_agent_does_not_end_nolb() -> None:
+    subject = feed(with_agent(), OK)
+    subject.on_success(is_conditional=True)
+    subject.on_agent_word(is_up=True)
+    assert subject.status() == "NOLB"
+
+
+def test_where_nothing_checks_the_agent_decides_alone() -> None:
+    subject = with_agent(is_checked=False)
+    assert subject.status() == "no check"
+    subject.on_agent_word(is_up=False)
+    assert (subject.status(), subject.is_running) == ("DOWN (agent)", False)
+    subject.on_agent_word(is_up=True)
+    assert subject.status() == "no check"
+
+
+def test_an_agent_that_is_not_asked_any_more_does_not_count() -> None:
+    subject = feed(with_agent(), OK)
+    subject.on_agent_word(is_up=False)
+    subject.has_agent = False
+    assert subject.status() == "DOWN 4/2"  # as HAProxy shows it
+    assert feed(subject, OK).status() == "UP"
+
+
+def test_maintenance_does_not_end_what_the_agent_has_said() -> None:
+    subject = feed(with_agent(), OK)
+    subject.on_agent_word(is_up=False)
+    subject.on_maintenance_left()
+    assert subject.status() == "DOWN (agent)"
+
+
+def test_a_word_for_the_agent_is_obeyed_whatever_checks_have_found() -> None:
+    subject = feed(with_agent(), FAIL)
+    subject.on_agent_forced(is_up=True)
+    assert subject.is_up
+    subject.on_agent_forced(is_up=False)
+    assert (subject.is_up, subject.agent_is_down) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("agent_is_down", "counter", "resumed", "status"),
+    [(True, 4, 4, "DOWN (agent)"), (False, 4, 1, "DOWN 1/2"), (None, 4, 1, "DOWN 1/2")],
+)
+def test_what_an_agent_has_said_outlives_a_process(
+    agent_is_down: bool | None, counter: int, resumed: int, status: str
+) -> None:
+    subject = HealthMachine.resumed(
+        THRESHOLDS, state=ServerState.DOWN, counter=counter, agent_is_down=agent_is_down
+    )
+    assert (subject.counter, subject.status()) == (resumed, status)
+
+
+def test_nobody_holds_an_unchecked_server_down_over_a_reload_but_its_agent() -> None:
+    for agent_is_down, is_up in ((None, True), (False, True), (True, False)):
+        subject = HealthMachine.resumed(
+            THRESHOLDS,
+            state=ServerState.DOWN,
+            counter=0,
+            is_checked=False,
+            agent_is_down=agent_is_down,
+        )
+        assert subject.is_up is is_up
+
+
+# -- the status column -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("results", "is_checked", "has_agent", "admin", "status"),
+    [
+        ([OK], True, False, AdminState.DRAIN, "DRAIN"),
+        ([OK, FAIL], True, False, AdminState.DRAIN, "DRAIN 2/3"),
+        ([OK, FAIL], True, True, AdminState.DRAIN, "DRAIN (agent)"),
+        ([FAIL], True, False, AdminState.DRAIN, "DOWN"),
+        ([FAIL], True, False, AdminState.MAINT, "MAINT"),
+        ([], False, False, AdminState.READY, "no check"),
+        ([], False, False, AdminState.DRAIN, "DRAIN"),
+    ],
+)
+def test_orders_show_in_the_status(
+    results: list[bool], is_checked: bool, has_agent: bool, admin: AdminState, status: str
+) -> None:
+    subject = HealthMachine(THRESHOLDS, is_checked=is_checked, has_agent=has_agent)
+    assert feed(subject, *results).status(admin) == status

@@ -12,7 +12,8 @@ import pytest
 from edge.clock import now
 from edge.health.checks import CheckStatus, Outcome, Verdict
 from edge.health.machine import Thresholds
-from edge.health.runner import CheckSpec, HealthRunner, StateChange
+from edge.health.runner import HealthRunner
+from edge.health.server import CheckSpec, StateChange
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
 
@@ -23,6 +24,11 @@ FAR = Thresholds(
     rise=2, fall=3, interval_s=NEVER_S, fast_interval_s=NEVER_S, down_interval_s=NEVER_S
 )
 NEAR = Thresholds(rise=2, fall=3, interval_s=0.01, fast_interval_s=0.01, down_interval_s=0.01)
+
+
+def unchecked(key: str, slot: int) -> CheckSpec:
+    """A server that nothing looks at."""
+    return CheckSpec(key, slot, None, 1.0, NEAR)
 
 
 class ScriptedProbe:
@@ -74,7 +80,7 @@ class Bench:
         self.changes: list[StateChange] = []
         self.changed = asyncio.Event()
         spec = CheckSpec("t/s", self.slot, probe, 1.0, thresholds)
-        self.runner = HealthRunner(arena, [spec], (), self.on_change)
+        self.runner = HealthRunner(arena, [spec], self.on_change)
 
     def on_change(self, change: StateChange) -> None:
         self.changes.append(change)
@@ -168,7 +174,9 @@ def test_a_down_set_by_a_worker_is_adopted_and_needs_rise_checks_to_end(arena: A
             # While a check is under way that will pass:
             arena.set_server(bench.slot, state=ServerState.DOWN, connect_fail_streak=10)
             change = await bench.next_change()
-            assert (change.is_up, change.outcome) == (False, None)
+            assert not change.is_up
+            assert change.outcome is not None
+            assert change.outcome.info.startswith("Detected 10 consecutive errors")
             view = arena.server(bench.slot)
             assert (view["health"], view["check_status"]) == (0, "HANA")
             bench.probe.gate.set()
@@ -248,7 +256,9 @@ def test_a_server_without_check_is_always_up(arena: Arena) -> None:
         slot = arena.server_slot("t/free")
         arena.set_server(slot, state=ServerState.DOWN, connect_fail_streak=10)
         states = WatchedStates(arena)
-        task = asyncio.create_task(HealthRunner(states, [], [slot], lambda _: None).run())
+        task = asyncio.create_task(
+            HealthRunner(states, [unchecked("t/free", slot)], lambda _: None).run()
+        )
         async with asyncio.timeout(1.0):
             await states.written.wait()
         view = arena.server(slot)
@@ -267,7 +277,7 @@ def test_first_checks_are_staggered(arena: Arena) -> None:
             CheckSpec(f"t/{n}", arena.server_slot(f"t/{n}"), probe, 1.0, span)
             for n, probe in enumerate(probes)
         ]
-        task = asyncio.create_task(HealthRunner(arena, specs, (), lambda _: None).run())
+        task = asyncio.create_task(HealthRunner(arena, specs, lambda _: None).run())
         await asyncio.gather(*(probe.next_run() for probe in probes))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -9,7 +9,7 @@ import pytest
 from edge.health.runner import HealthRunner
 from ext.arena import Arena
 from ext.limits import AdminState, ServerState
-from tests.health.test_runner import FAR, NEAR, Bench, ScriptedProbe
+from tests.health.test_runner import FAR, NEAR, Bench, ScriptedProbe, unchecked
 
 
 @pytest.fixture
@@ -50,23 +50,24 @@ def test_a_word_stands_where_checks_are_paused(arena: Arena) -> None:
     bench = Bench(arena, ScriptedProbe(True), NEAR)
     checks = bench.runner.servers["t/s"]
     checks.pause()
-    checks.force(is_up=False)
+    checks.force(ServerState.DOWN)
     checks.look()
     assert arena.server(bench.slot)["state"] == ServerState.DOWN
-    checks.force(is_up=True)
-    assert (arena.server(bench.slot)["state"], checks.status) == (ServerState.UP, "UP")
+    checks.force(ServerState.UP)
+    assert (arena.server(bench.slot)["state"], checks.status) == (ServerState.UP, "no check")
 
 
 def test_an_unchecked_server_is_held_down_by_a_word_only(arena: Arena) -> None:
     slot = arena.server_slot("t/u")
-    runner = HealthRunner(arena, [], [slot], lambda _: None)
+    runner = HealthRunner(arena, [unchecked("t/u", slot)], lambda _: None)
+    checks = runner.servers["t/u"]
     arena.set_server(slot, state=ServerState.DOWN)
     runner._look()
     assert arena.server(slot)["state"] == ServerState.UP
-    runner.force_unchecked(slot, is_up=False)
+    checks.force(ServerState.DOWN)
     runner._look()
     assert arena.server(slot)["state"] == ServerState.DOWN
-    runner.force_unchecked(slot, is_up=True)
+    checks.force(ServerState.UP)
     assert arena.server(slot)["state"] == ServerState.UP
 
 

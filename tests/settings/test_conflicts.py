@@ -90,6 +90,51 @@ def test_one_conflict(change: dict[str, Any], path: str, words: str) -> None:
     assert words in text
 
 
+SEND = {"http_check": ["send uri /", "expect status 200"]}
+
+
+@pytest.mark.parametrize(
+    ("check", "key", "words"),
+    [
+        ({"path": "/", "tcp_check": ["send a"]}, "tcp_check", "keep one"),
+        ({"http_check": ["send"], "tcp_check": ["send a"]}, "tcp_check", "keep one"),
+        (SEND | {"path": "/"}, "path", "has its own: leave path out"),
+        (SEND | {"host": "a"}, "host", "has its own"),
+        (SEND | {"method": "GET"}, "method", "has its own"),
+        (SEND | {"expect": 200}, "expect", "leave this out"),
+        ({"disable_on_404": True}, "disable_on_404", "is for HTTP checks"),
+        ({"tcp_check": ["send a", "connect"]}, "tcp_check", "the first one must, too"),
+        ({"http_check": ["comment a", "send", "connect"]}, "http_check", "the first one must"),
+        ({"disable_on_404": True, "tcp_check": ["send a"]}, "disable_on_404", "is for HTTP"),
+    ],
+)
+@pytest.mark.parametrize("tier", ["elb", "haproxy"])
+def test_checks_that_say_a_thing_twice(
+    tier: str, check: dict[str, Any], key: str, words: str
+) -> None:
+    values = {tier: {"listen": "127.0.0.1:5", "health_check": check}, "nodes": [A]}
+    ((path, text),) = conflicts(values)
+    assert path == f"{tier}.health_check.{key}"
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        {"path": "/", "host": "a", "http_check": ["expect string a"], "disable_on_404": True},
+        {"expect": 200, "http_check": ["send uri /"]},
+        {"tcp_check": ["comment a", "connect", "send a", "connect port 7"]},
+        {"tcp_check": ["send a"], "http_check": []},
+        {"http_check": [5, "expect status 200"]},
+        {"http_check": "text"},
+        "text",
+    ],
+)
+def test_checks_that_agree(check: object) -> None:
+    values = {"haproxy": {"listen": "127.0.0.1:5", "health_check": check}, "nodes": [A]}
+    assert conflicts(values) == []
+
+
 def test_no_tier() -> None:
     assert conflicts({"nodes": [A]}) == [
         ("", "has no tier: give at least one of cdn, elb, haproxy, tcp")

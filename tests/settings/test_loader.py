@@ -165,8 +165,8 @@ HEAD = "haproxy:\n  listen: 127.0.0.1:80\n"  # a key of haproxy that follows is 
         (
             HEAD + "  health_check:\n" + NODES,
             ":3: haproxy.health_check: must be a mapping of keys (known here: enabled, path,"
-            " method, host, expect, interval, timeout, rise, fall, fast_interval, down_interval),"
-            " not nothing",
+            " method, host, expect, interval, timeout, rise, fall, fast_interval, down_interval,"
+            " http_check, tcp_check, disable_on_404, log_health_checks, agent), not nothing",
         ),
         (
             HEAD + "  timeouts: {connect: }\n" + NODES,

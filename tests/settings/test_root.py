@@ -29,6 +29,11 @@ HEALTH_CHECK = {
     "fall": 3,
     "fast_interval_s": None,
     "down_interval_s": None,
+    "http_check": [],
+    "tcp_check": [],
+    "disable_on_404": False,
+    "log_health_checks": False,
+    "agent": None,
 }
 TIER = {
     "listen": None,
@@ -97,6 +102,7 @@ HAPROXY = TIER | {
     "server_maxconn": 0,
     "cookie": None,
     "stick_tables": {},
+    "slowstart_s": None,
     "stats": None,
 }
 ELB = TIER | {
@@ -201,6 +207,7 @@ NODE_DEFAULTS = {
     "web": "127.0.0.1:9001",
     "haproxy": None,
     "host": None,
+    "agent_port": None,
     "weight": 1,
     "backup": False,
     "maxconn": 0,

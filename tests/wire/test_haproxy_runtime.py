@@ -44,10 +44,13 @@ def test_a_drained_server_gets_nothing_and_stays_drained_over_a_reload(tmp_path:
             edge.reload()
             edge.wait_line("reloaded")
             assert side.servers()["node1"][6] == "8"
-            assert side.ask("get weight haproxy/node2") == "1 (initial 1)\n\n"
+            assert side.ask("get weight haproxy/node2") == "77 (initial 1)\n\n"
             assert side.ask("set server haproxy/node1 state ready; set weight haproxy/node2 0")
             get(side.port)
             assert len(one.requests) == 1
+            edge.reload(text.replace(f"{two.port}'", f"{two.port}', weight: 5"))
+            edge.wait_line("reloaded", count=2)
+            assert side.ask("get weight haproxy/node2") == "5 (initial 5)\n\n"
 
 
 def test_a_reload_takes_the_socket_away_and_brings_another(tmp_path: Path) -> None:

@@ -1,22 +1,24 @@
 """What an operator may change at a server: state, weight, health, checks; with HAProxy's errors.
 
-States and weights go to the arena, so every worker has them at its next request. As in HAProxy a
-reload brings the weights of the file back; unlike there, a drained server stays drained.
+States and weights go to the arena, so every worker has them at its next request.
+
+deviates: what HAProxy keeps over a reload in a state file only, states and weights, is kept without
+one, until the file gives the server another weight.
 """
 
 from __future__ import annotations
 
-import re
+from ipaddress import ip_address
 
 from edge.control.haproxy.snapshot import Proxy, Server, find_proxy
-from edge.health.runner import HealthRunner
+from edge.health import weights
 from ext.arena import Arena
-from ext.limits import AdminState
+from ext.limits import AdminState, ServerState
 
-WEIGHT_MAX = 256
+PORT_MAX = 65_535
 STATES = {"ready": AdminState.READY, "drain": AdminState.DRAIN, "maint": AdminState.MAINT}
-HEALTHS = {"up": True, "down": False}
-LEADING_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+HEALTHS = {"up": ServerState.UP, "stopping": ServerState.NOLB, "down": ServerState.DOWN}
+NO_AGENT = "agent checks are not enabled on this server"
 
 
 class CommandError(Exception):
@@ -26,14 +28,12 @@ class CommandError(Exception):
 class Changes:
     """The writer of operators' words."""
 
-    def __init__(self, arena: Arena, health: HealthRunner) -> None:
+    def __init__(self, arena: Arena) -> None:
         self._arena = arena
-        self._health = health
 
     def set_state(self, server: Server, state: AdminState) -> None:
         self._arena.set_server(server.slot, admin=state)
-        if server.view.checks is not None:
-            server.view.checks.look()  # maintenance has begun or ended, however short it is
+        server.view.health.look()  # maintenance has begun or ended, however short it is
 
     def set_weight(self, server: Server, text: str) -> None:
         weight = parse_weight(text, server.plan.weight)
@@ -43,12 +43,44 @@ class Changes:
             )
         self._arena.set_server(server.slot, weight=weight)
 
-    def set_health(self, server: Server, *, is_up: bool) -> None:
+    def set_health(self, server: Server, state: ServerState) -> None:
         """What a check would have found; the next check may find otherwise."""
-        if server.view.checks is None:
-            self._health.force_unchecked(server.slot, is_up=is_up)
-        else:
-            server.view.checks.force(is_up=is_up)
+        server.view.health.force(state)
+
+    def set_agent(self, server: Server, word: str) -> None:
+        """What the agent would have said; it may say otherwise soon."""
+        if server.agent is None:
+            raise CommandError(f"{NO_AGENT}.\n")
+        if word not in ("up", "down"):
+            raise CommandError("'set server <srv> agent' expects 'up' or 'down'.\n")
+        server.view.health.force_agent(is_up=word == "up")
+
+    def set_agent_send(self, server: Server, text: str) -> None:
+        if server.agent is None:
+            raise CommandError(f"{NO_AGENT}.\n")
+        server.agent.probe.send = text.encode()
+
+    def set_agent_address(self, server: Server, host: str | None, port: str | None) -> None:
+        """Where the agent is asked from now on; None: as it is."""
+        if server.agent is None:
+            raise CommandError(NO_AGENT)
+        if host is not None:
+            try:
+                ip_address(host)
+            except ValueError:
+                raise CommandError(f"invalid addr '{host}'") from None
+        if port is not None and not (port.isascii() and port.isdigit()):
+            raise CommandError("provided port is not an integer")
+        if port is not None and int(port) > PORT_MAX:
+            raise CommandError("provided port is invalid")
+        probe = server.agent.probe
+        probe.host = host or probe.host
+        probe.port = int(port) if port is not None else probe.port
+
+    def enable_agent(self, server: Server, *, is_enabled: bool) -> None:
+        if server.view.agent is None and is_enabled:
+            raise CommandError("Agent was not configured on this server, cannot enable.\n")
+        server.view.health.enable_agent(is_enabled=is_enabled)
 
     def pause_checks(self, server: Server) -> None:
         if server.view.checks is not None:
@@ -62,21 +94,10 @@ class Changes:
 
 def parse_weight(text: str, initial: int) -> int:
     """0 to 256, or a percentage of the file's weight; CommandError in HAProxy's words."""
-    if not text:
-        raise CommandError("Require <weight> or <weight%>.\n")
-    number = LEADING_NUMBER.match(text)
-    if number is None:
-        raise CommandError("Empty weight string empty or preceded by garbage")
-    value, rest = int(number[0]), text[number.end() :]
-    if rest == "%":
-        if value < 0:
-            raise CommandError("Relative weight must be positive.\n")
-        return min(initial * value // 100, WEIGHT_MAX)
-    if not 0 <= value <= WEIGHT_MAX:
-        raise CommandError("Absolute weight can only be between 0 and 256 inclusive.\n")
-    if rest:
-        raise CommandError("Trailing garbage in weight string")
-    return value
+    try:
+        return weights.parse_weight(text, initial)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
 
 
 def find_server(proxies: list[Proxy], text: str) -> Server:

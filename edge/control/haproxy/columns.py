@@ -34,7 +34,7 @@ _TYPED = {
     "KNS:str": "pxname svname",
     "KGS:u32": "iid sid",
     "KGP:u32": "pid",
-    "CGS:u32": "type check_rise check_fall check_health",
+    "CGS:u32": "type check_rise check_fall check_health agent_rise agent_fall agent_health",
     "CGS:str": "addr mode algo",
     "CLP:u32": "slim rate_lim",
     "SGP:str": "status",
@@ -42,12 +42,12 @@ _TYPED = {
     "MGP:u32": "qcur scur srv_icur idle_conn_cur safe_conn_cur used_conn_cur",
     "MRP:u32": "rate req_rate conn_rate",
     "MMP:u32": "rate_max req_rate_max conn_rate_max",
-    "MaP:u32": "weight uweight",
+    "MaP:u32": "weight uweight throttle",
     "MAP:u32": "lastchg",
     "MAP:s32": "lastsess",
-    "MOP:str": "check_status check_desc last_chk",
-    "MOP:u32": "check_code",
-    "MDP:u64": "check_duration",
+    "MOP:str": "check_status check_desc last_chk agent_status agent_desc last_agt",
+    "MOP:u32": "check_code agent_code",
+    "MDP:u64": "check_duration agent_duration",
 }
 COUNTER_TYPE = "MCP:u64"
 STAT_TYPES = MappingProxyType(

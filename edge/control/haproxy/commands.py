@@ -1,11 +1,9 @@
 """HAProxy's commands: the words, who may give them, the answers.
 
 A command is found by its leading words. Permission is asked for before anything else of it is
-looked at, as HAProxy does. Commands for what edge does not have (maps, certificates, agents that
-exist, `set maxconn`: limits are fixed when a worker starts) are unknown, and the answer lists what
-is known. `show env` is left out: tokens of other services stand in the environment.
-
-deviates: `set server ... health stopping` is refused, since nothing here serves only its regulars.
+looked at, as HAProxy does. Commands for what edge does not have (maps, certificates, `set
+maxconn`: limits are fixed when a worker starts) are unknown, and the answer lists what is known.
+`show env` is left out: tokens of other services stand in the environment.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from edge.clock import now, wall
 from edge.control.haproxy import formats, reports
 from edge.control.haproxy.changes import HEALTHS, STATES, Changes, CommandError, find_server
 from edge.control.haproxy.rates import Rates
-from edge.control.haproxy.snapshot import Proxy, Snapshots, find_proxy
+from edge.control.haproxy.snapshot import Proxy, Server, Snapshots, find_proxy
 from edge.control.haproxy.statistics import (
     ANY,
     Moment,
@@ -40,18 +38,15 @@ SET_SERVER_USAGE = (
     "usage: set server <backend>/<server> agent | agent-addr | agent-port | agent-send | fqdn"
     " | health | ssl | state | weight\n"
 )
-NO_AGENT = "agent checks are not enabled on this server"
 # What cannot be set at any server here, in the words HAProxy has for a server without it.
 UNSETTABLE = {
-    "agent": f"{NO_AGENT}.\n",
-    "agent-send": f"{NO_AGENT}.\n",
-    "agent-addr": NO_AGENT,
-    "agent-port": NO_AGENT,
     "fqdn": "set server <b>/<s> fqdn failed because no resolution is configured.\n",
     "ssl": "'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n",
 }
 EXPECTS_STATE = "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n"
-EXPECTS_HEALTH = "'set server <srv> health' expects 'up', or 'down'.\n"
+EXPECTS_HEALTH = "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n"
+NEEDS_ADDR = "set server <b>/<s> agent-addr requires an address and optionally a port.\n"
+NEEDS_PORT = "set server <b>/<s> agent-port requires a port.\n"
 USE_SET = "use 'set server' instead"
 USAGE_CHARS = 40  # the column of the colon in HAProxy's help
 ALWAYS_KNOWN = (
@@ -271,7 +266,7 @@ class Commands:
 
     def _get_weight(self, _client: Client, words: Sequence[str]) -> str:
         server = find_server(self.snapshots.proxies(), _word(words, 0))
-        return f"{server.view.weight} (initial {server.plan.weight})\n"
+        return f"{server.view.user_weight} (initial {server.plan.weight})\n"
 
     def _set_weight(self, _client: Client, words: Sequence[str]) -> str:
         server = find_server(self.snapshots.proxies(), _word(words, 0))
@@ -290,10 +285,25 @@ class Commands:
         elif what == "health":
             if value not in HEALTHS:
                 raise CommandError(EXPECTS_HEALTH)
-            self.changes.set_health(server, is_up=HEALTHS[value])
+            self.changes.set_health(server, HEALTHS[value])
+        elif what == "agent":
+            self.changes.set_agent(server, value)
+        elif what == "agent-send":
+            self.changes.set_agent_send(server, value)
+        elif what in ("agent-addr", "agent-port"):
+            self._set_agent_address(server, what, words[2:])
         else:
             raise CommandError(UNSETTABLE.get(what, SET_SERVER_USAGE))
         return ""
+
+    def _set_agent_address(self, server: Server, what: str, words: Sequence[str]) -> None:
+        if not words:
+            raise CommandError(NEEDS_ADDR if what == "agent-addr" else NEEDS_PORT)
+        if what == "agent-port":
+            self.changes.set_agent_address(server, None, words[0])
+        else:
+            port = _word(words, 2) if _word(words, 1) == "port" else None
+            self.changes.set_agent_address(server, words[0], port)
 
     def _enable_server(self, _client: Client, words: Sequence[str]) -> str:
         server = find_server(self.snapshots.proxies(), _word(words, 0))
@@ -320,12 +330,13 @@ class Commands:
         return ""
 
     def _enable_agent(self, _client: Client, words: Sequence[str]) -> str:
-        find_server(self.snapshots.proxies(), _word(words, 0))
-        raise CommandError("Agent was not configured on this server, cannot enable.\n")
+        server = find_server(self.snapshots.proxies(), _word(words, 0))
+        self.changes.enable_agent(server, is_enabled=True)
+        return ""
 
     def _disable_agent(self, _client: Client, words: Sequence[str]) -> str:
-        """There never is an agent, so it is disabled already."""
-        find_server(self.snapshots.proxies(), _word(words, 0))
+        server = find_server(self.snapshots.proxies(), _word(words, 0))
+        self.changes.enable_agent(server, is_enabled=False)
         return ""
 
     # -- what concerns the session -------------------------------------------------------------

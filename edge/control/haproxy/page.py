@@ -29,7 +29,7 @@ _NUMBER_COLUMNS = (
     " ereq econ eresp wretr wredis"
 )
 NUMBER_COLUMNS = tuple(_NUMBER_COLUMNS.split())
-# What the admin form may do, in HAProxy's names and words; there are no agents to act on.
+# What the admin form may do, in HAProxy's names and words.
 ACTIONS = {
     "ready": "Set state to READY",
     "drain": "Set state to DRAIN",
@@ -37,7 +37,12 @@ ACTIONS = {
     "dhlth": "Health: disable checks",
     "ehlth": "Health: enable checks",
     "hrunn": "Health: force UP",
+    "hnolb": "Health: force NOLB",
     "hdown": "Health: force DOWN",
+    "dagent": "Agent: disable checks",
+    "eagent": "Agent: enable checks",
+    "arunn": "Agent: force UP",
+    "adown": "Agent: force DOWN",
 }
 # HAProxy's answers to the form, by their code in the address.
 OUTCOMES = {
@@ -54,11 +59,13 @@ COLOURS = {
     "going_up": "#ffd020",
     "down": "#ff9090",
     "draining": "#20a0ff",
+    "nolb": "#20a0ff",
     "no_check": "#e0e0e0",
     "maintain": "#c07820",
     "frontend": "#e8e8d0",
     "backend": "#e8e8d0",
 }
+ROW_CLASSES = {"MAINT": "maintain", "DRAIN": "draining", "NOLB": "nolb", "no check": "no_check"}
 LEGEND = (
     ("up", "UP"),
     ("going_down", "UP, going down"),
@@ -67,6 +74,7 @@ LEGEND = (
     ("no_check", "not checked"),
     ("maintain", "DOWN for maintenance (MAINT)"),
     ("draining", "soft stopped for maintenance (DRAIN)"),
+    ("nolb", "for its regulars only (NOLB)"),
 )
 STYLE = (
     "body{font:12px sans-serif;background:#fff;color:#000}table{border-collapse:collapse}"
@@ -179,7 +187,7 @@ def row_class(row: Row) -> str:
     if row["type"] == BACKEND:
         return "backend"
     status = str(row["status"])
-    for start, name in (("MAINT", "maintain"), ("DRAIN", "draining"), ("no check", "no_check")):
+    for start, name in ROW_CLASSES.items():
         if status.startswith(start):
             return name
     is_moving = "/" in status

@@ -28,7 +28,7 @@ from edge.control.haproxy.commands import STAT_FORMS, Commands
 from edge.control.haproxy.page import OUTCOMES, Look, render
 from edge.control.haproxy.snapshot import Server, find_proxy
 from edge.control.haproxy.statistics import Wanted, stat_rows
-from ext.limits import AdminState
+from ext.limits import AdminState, ServerState
 
 PATH = "/haproxy"
 HERE = f"{PATH}?stats"
@@ -47,8 +47,13 @@ ACTING: dict[str, Action] = {
     "maint": lambda changes, server: changes.set_state(server, AdminState.MAINT),
     "dhlth": lambda changes, server: changes.pause_checks(server),
     "ehlth": lambda changes, server: changes.resume_checks(server),
-    "hrunn": lambda changes, server: changes.set_health(server, is_up=True),
-    "hdown": lambda changes, server: changes.set_health(server, is_up=False),
+    "hrunn": lambda changes, server: changes.set_health(server, ServerState.UP),
+    "hnolb": lambda changes, server: changes.set_health(server, ServerState.NOLB),
+    "hdown": lambda changes, server: changes.set_health(server, ServerState.DOWN),
+    "dagent": lambda changes, server: changes.enable_agent(server, is_enabled=False),
+    "eagent": lambda changes, server: changes.enable_agent(server, is_enabled=True),
+    "arunn": lambda changes, server: changes.set_agent(server, "up"),
+    "adown": lambda changes, server: changes.set_agent(server, "down"),
 }
 
 

@@ -14,9 +14,9 @@ from edge.control.haproxy.columns import SERVERS_STATE_COLUMNS
 from edge.control.haproxy.formats import PROCESS_NUMBER, Row
 from edge.control.haproxy.rates import Rates
 from edge.control.haproxy.snapshot import Proxy, Server, Snapshots
-from edge.control.haproxy.statistics import health_of
+from edge.health.checks import CheckStatus
 from edge.settings.address import split_address
-from ext.limits import AdminState
+from ext.limits import AdminState, ServerState
 
 STATE_FILE_VERSION = 1
 PRODUCT = "HAProxy"  # clients refuse to talk to anything else
@@ -24,20 +24,25 @@ INTERFACE_VERSION = "2.6"
 DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
 
 # HAProxy's numbers: operational state, admin flags, check results, check states.
-STOPPED, RUNNING = 0, 2
+STOPPED, STARTING, RUNNING, STOPPING = range(4)
 ADMIN_FLAGS = {AdminState.READY: 0, AdminState.MAINT: 0x01, AdminState.DRAIN: 0x08}
-NO_RESULT, FAILED, PASSED = 0, 2, 3
-CONFIGURED, ENABLED, PAUSED = 0x2, 0x4, 0x8
+NO_RESULT, NEUTRAL, FAILED, PASSED, PASSED_ON_CONDITION = range(5)
+CONFIGURED, ENABLED, PAUSED, OF_AGENT = 0x2, 0x4, 0x8, 0x10
 CHECK_NUMBERS = {
     "INI": 1,
+    "CHECKED": 3,
     "HANA": 4,
     "SOCKERR": 5,
     "L4OK": 6,
     "L4TOUT": 7,
     "L4CON": 8,
+    "L6OK": 9,
+    "L6TOUT": 10,
+    "L6RSP": 11,
     "L7TOUT": 12,
     "L7RSP": 13,
     "L7OK": 15,
+    "L7OKC": 16,
     "L7STS": 17,
 }
 
@@ -143,15 +148,27 @@ def _state_fields(proxy: Proxy, server: Server, wall_s: float) -> Iterator[objec
     host, port = split_address(server.plan.address or "-:1")
     is_name = host[-1:].isalpha() and ":" not in host
     yield from (proxy.id, proxy.name, server.id, server.plan.name, "-" if is_name else host)
-    yield RUNNING if server.is_running else STOPPED
+    yield _operating(server)
     yield ADMIN_FLAGS[server.view.admin]
-    yield from (server.view.weight, server.plan.weight)
+    yield from (server.view.user_weight, server.plan.weight)
     yield max(0, int(wall_s - server.view.since))
     yield from _check_fields(proxy, server)
-    yield 0  # no agent
+    agent = server.view.agent
+    if agent is None:
+        yield 0
+    else:
+        yield OF_AGENT | CONFIGURED | (ENABLED if agent.is_enabled else 0)
     yield from (0, 0)  # no id was forced
     yield host if is_name else "-"
-    yield from (port, "-", 0, 0, "-", "-", 0)
+    yield from (port, "-", 0, 0, "-", "-", 0 if agent is None else agent.probe.port)
+
+
+def _operating(server: Server) -> int:
+    if not server.is_running:
+        return STOPPED
+    if server.state is ServerState.NOLB:
+        return STOPPING
+    return RUNNING if server.view.throttle is None else STARTING
 
 
 def _check_fields(proxy: Proxy, server: Server) -> Iterator[int]:
@@ -162,12 +179,11 @@ def _check_fields(proxy: Proxy, server: Server) -> Iterator[int]:
     yield CHECK_NUMBERS[status]
     if status == "INI":
         yield NO_RESULT
+    elif status == CheckStatus.L7OKC:
+        yield PASSED_ON_CONDITION
     else:
         yield PASSED if status.endswith("OK") else FAILED
-    if in_maintenance:
-        yield 0
-    else:
-        yield health_of(server, proxy.settings.health_check.rise)
+    yield 0 if in_maintenance else server.health
     if checks is None:
         yield 0
     else:

@@ -13,7 +13,6 @@ from edge.control.haproxy.rates import LOOK_S, Rates
 from edge.control.haproxy.snapshot import Snapshots
 from edge.control.haproxy.tables import Tables
 from edge.control.view import ControlView
-from edge.health.runner import HealthRunner
 from edge.job import Job
 from edge.plan import Plan
 from edge.settings.haproxy import Haproxy, Stats
@@ -23,15 +22,13 @@ from ext.arena import Arena
 REST_PER_LOOK = 50  # looks take at most a fiftieth of the time that checks need, too
 
 
-def make_commands(
-    view: ControlView, plan: Plan, arena: Arena, job: Job, health: HealthRunner
-) -> Commands | None:
+def make_commands(view: ControlView, plan: Plan, arena: Arena, job: Job) -> Commands | None:
     """The commands over the haproxy tiers; None where there is none."""
     if not any(tier.kind in ("haproxy", "tcp") for tier in plan.tiers):
         return None
     snapshots = Snapshots(view, plan, arena, job.slots["servers"])
     tables = Tables(attach_tables(job.table_fds, None))
-    return Commands(snapshots, Changes(arena, health), Rates(), tables)
+    return Commands(snapshots, Changes(arena), Rates(), tables)
 
 
 async def look_for_ever(commands: Commands) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from edge.control.view import ControlView, ServerView, TierView
-from edge.health.runner import ServerChecks
+from edge.control.view import ControlView, ServerView, TierView, counter_of
+from edge.health.server import AgentChecks, ServerChecks
 from edge.plan import Plan, ServerPlan, TierPlan
 from edge.settings.balance import is_static
 from edge.settings.haproxy import Haproxy
@@ -24,14 +24,13 @@ FIRST_SERVER_ID = 1
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server of a proxy. `checks` is None without a check that runs."""
+    """One server of a proxy. `checks`, `agent`: None without one that runs."""
 
     id: int
     slot: int
     plan: ServerPlan
     view: ServerView
-    is_up: bool
-    health: int
+    health: int  # HAProxy's check_health
     is_static: bool = False  # gets its whole weight or nothing
 
     @property
@@ -40,13 +39,22 @@ class Server:
         return None if checks is None or checks.is_paused else checks
 
     @property
+    def agent(self) -> AgentChecks | None:
+        agent = self.view.agent
+        return agent if agent is not None and agent.is_enabled else None
+
+    @property
+    def state(self) -> ServerState:
+        return self.view.state
+
+    @property
     def is_running(self) -> bool:
         """HAProxy's state: maintenance stops a server, draining does not."""
-        return self.is_up and self.view.admin is not AdminState.MAINT
+        return self.state is not ServerState.DOWN and self.view.admin is not AdminState.MAINT
 
     @property
     def is_usable(self) -> bool:
-        return self.is_up and self.view.admin is AdminState.READY and self.view.weight > 0
+        return self.view.is_usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +84,20 @@ class Proxy:
         return [each for each in self.servers if each.is_usable and each.plan.backup]
 
     @property
-    def weight(self) -> int:
-        """Of the servers in use: the active ones, else the first backup, or all of them."""
+    def in_use(self) -> list[Server]:
+        """The active servers, else the first backup, or all of them."""
         takes_all = isinstance(self.settings, Haproxy) and self.settings.allbackups
-        backups = self.backups if takes_all else self.backups[:1]
-        return sum(each.view.weight for each in self.active or backups)
+        return self.active or (self.backups if takes_all else self.backups[:1])
+
+    @property
+    def weight(self) -> int:
+        """Of the servers in use."""
+        return sum(each.view.weight for each in self.in_use)
+
+    @property
+    def user_weight(self) -> int:
+        """The same without what slow starts take away."""
+        return sum(each.view.user_weight for each in self.in_use)
 
     def server(self, name: str) -> Server | None:
         return next((each for each in self.servers if each.plan.name == name), None)
@@ -121,8 +138,7 @@ class Snapshots:
         for number, (server, view) in enumerate(rows, FIRST_SERVER_ID):
             slot = self._slots[server.key]
             state = self._arena.server(slot)
-            is_up = state["state"] == ServerState.UP
-            yield Server(number, slot, server, view, is_up, state["health"], is_fixed)
+            yield Server(number, slot, server, view, counter_of(view.health, state), is_fixed)
 
 
 def find_proxy(proxies: list[Proxy], name: str) -> Proxy | None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from edge.control.haproxy.formats import BACKEND, FRONTEND, PROCESS_NUMBER, SERVER, Row, Value
 from edge.control.haproxy.rates import Rate, Rates
 from edge.control.haproxy.snapshot import Proxy, Server
+from edge.health.checks import CheckStatus
+from edge.health.messages import CHECK_TEXTS
 from edge.settings.address import join_address, split_address
 from edge.settings.balance import read_balance
 from ext.limits import AdminState
@@ -20,20 +22,8 @@ from ext.limits import AdminState
 ANY = -1
 TYPE_BITS = {FRONTEND: 1, BACKEND: 2, SERVER: 4}
 MS_PER_S = 1000
+AGENT_RISE = AGENT_FALL = 1  # HAProxy's DEF_AGENT_RISETIME, DEF_AGENT_FALLTIME: one word decides
 
-# HAProxy's texts, column `check_desc`; INI is a server that no check has seen.
-CHECK_TEXTS = {
-    "INI": "Initializing",
-    "HANA": "Health analyze",
-    "SOCKERR": "Socket error",
-    "L4OK": "Layer4 check passed",
-    "L4TOUT": "Layer4 timeout",
-    "L4CON": "Layer4 connection problem",
-    "L7OK": "Layer7 check passed",
-    "L7TOUT": "Layer7 timeout",
-    "L7RSP": "Layer7 invalid response",
-    "L7STS": "Layer7 wrong status",
-}
 # Where nothing is parsed HAProxy leaves these out, and its frontend has seen no request.
 NO_REQUESTS = dict.fromkeys(("req_rate", "req_rate_max", "req_tot"), 0)
 RESPONSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
@@ -104,7 +94,8 @@ def _is_wanted(server: Server, wanted: Wanted) -> bool:
     if wanted.hides_maint and in_maintenance:
         return False
     is_coming_up = server.checks is not None and server.health > 0
-    return not wanted.hides_down or (not in_maintenance and (server.is_up or is_coming_up))
+    is_coming_up &= not (server.agent is not None and server.view.health.agent_is_down)
+    return not wanted.hides_down or (not in_maintenance and (server.is_running or is_coming_up))
 
 
 def counts_of(proxies: list[Proxy]) -> dict[str, int]:
@@ -181,7 +172,7 @@ def _backend(proxy: Proxy, moment: Moment, *, counts: bool) -> Row:
         **_last_event(requests, accepted, moment),
         "connect": proxy.total("connects", "connect_errors"),
         "reuse": proxy.total("reuses"),
-        "uweight": proxy.weight,
+        "uweight": proxy.user_weight,
         **legends,
     }
 
@@ -193,8 +184,10 @@ def _server(proxy: Proxy, server: Server, moment: Moment) -> Row:
     legends: dict[str, Value] = {}
     if moment.shows_legends and server.plan.address is not None:
         legends["addr"] = join_address(*split_address(server.plan.address))
-    if server.plan.maxconn:
-        legends["slim"] = server.plan.maxconn
+    if maxconn := view.maxconn or server.plan.maxconn:
+        legends["slim"] = maxconn
+    if view.throttle is not None:
+        legends["throttle"] = view.throttle
     return {
         **_head(proxy, server.plan.name, server.id, SERVER),
         **_responses(counters),
@@ -223,8 +216,9 @@ def _server(proxy: Proxy, server: Server, moment: Moment) -> Row:
         "reuse": counters["reuses"],
         "srv_icur": counters["connections_idle"],
         "used_conn_cur": max(0, counters["connections_open"] - counters["connections_idle"]),
-        "uweight": view.weight,
+        "uweight": view.user_weight,
         **_checks(server),
+        **_agent(server),
         **legends,
     }
 
@@ -241,23 +235,40 @@ def _checks(server: Server) -> Row:
     thresholds = checks.spec.thresholds
     row |= {
         "check_status": status,
-        "check_desc": CHECK_TEXTS[status],
+        "check_desc": CHECK_TEXTS[CheckStatus(status)],
         "check_rise": thresholds.rise,
         "check_fall": thresholds.fall,
-        "check_health": health_of(server, thresholds.rise),
+        "check_health": server.health,
         "last_chk": "",
     }
     last = checks.last
     if last is not None and last.status.value == status:
-        row |= {"check_duration": int(last.duration_s * MS_PER_S), "last_chk": last.info}
+        row["last_chk"] = last.info
+        if last.status is not CheckStatus.HANA:  # it was no check
+            row["check_duration"] = int(last.duration_s * MS_PER_S)
         if last.code is not None:
             row["check_code"] = last.code
     return row
 
 
-def health_of(server: Server, rise: int) -> int:
-    """HAProxy's counter; `rise` while no check has been."""
-    return max(server.health, rise) if server.is_up else min(server.health, rise - 1)
+def _agent(server: Server) -> Row:
+    """The columns of a server whose agent is asked. Its rise and fall are 1."""
+    if server.agent is None:
+        return {}
+    last = server.agent.last
+    status = CheckStatus.INI if last is None else last.status
+    row: dict[str, Value] = {
+        "agent_status": status.value,
+        "agent_desc": CHECK_TEXTS[status],
+        "last_agt": "" if last is None else last.info,
+        "agent_duration": 0 if last is None else int(last.duration_s * MS_PER_S),
+        "agent_rise": AGENT_RISE,
+        "agent_fall": AGENT_FALL,
+        "agent_health": int(not server.view.health.agent_is_down),
+    }
+    if last is not None and last.code is not None:
+        row["agent_code"] = last.code
+    return row
 
 
 def _head(proxy: Proxy, name: str, server_id: int, kind: int) -> dict[str, Value]:

@@ -23,7 +23,7 @@ class Bench:
 def bench(world: Callable[[str], World]) -> Callable[[str], Bench]:
     def build(text: str) -> Bench:
         made = world(text)
-        commands = make_commands(made.view, made.plan, made.arena, made.job, made.runner)
+        commands = make_commands(made.view, made.plan, made.arena, made.job)
         assert commands is not None
         return Bench(made, commands)
 

@@ -48,13 +48,14 @@ def test_a_state_and_a_weight_reach_the_arena_of_that_tier_alone(bench: Build) -
         assert arena.server(made.world.slot("haproxy@node2/node1"))["admin"] == AdminState.READY
     made.say(f"set server {NAME} weight 200%")
     assert arena.server(made.world.slot(NAME))["weight"] == 6
+    arena.set_server(made.world.slot(NAME), ramp=8)  # a slow start does not change what was said
     assert made.say(f"get weight {NAME}") == "6 (initial 3)\n"
 
 
 def test_maintenance_is_noted_however_short_it_is(bench: Build) -> None:
     made = bench(CHAIN)
     checks = made.world.runner.servers[NAME]
-    checks.force(is_up=True)
+    checks.force(ServerState.UP)
     assert checks.status == "UP"
     made.say(f"disable server {NAME}")
     made.say(f"enable server {NAME}")
@@ -78,7 +79,9 @@ def test_health_by_word(bench: Build) -> None:
     assert (arena.server(slot)["state"], arena.server(slot)["health"]) == (ServerState.DOWN, 0)
     made.say(f"set server {NAME} health up")
     assert (arena.server(slot)["state"], arena.server(slot)["health"]) == (ServerState.UP, 8)
-    assert "expects 'up', or 'down'" in made.say(f"set server {NAME} health stopping")
+    made.say(f"set server {NAME} health stopping")
+    assert (arena.server(slot)["state"], arena.server(slot)["health"]) == (ServerState.NOLB, 8)
+    assert "expects 'up', 'stopping', or 'down'" in made.say(f"set server {NAME} health x")
 
 
 def test_health_by_word_where_nothing_checks(bench: Build) -> None:

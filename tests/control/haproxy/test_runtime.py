@@ -19,7 +19,7 @@ nodes: [{name: node1, web: 127.0.0.1:9001}]
 
 def test_without_a_haproxy_tier_there_are_no_commands(world: Callable[[str], World]) -> None:
     made = world(ELB)
-    assert make_commands(made.view, made.plan, made.arena, made.job, made.runner) is None
+    assert make_commands(made.view, made.plan, made.arena, made.job) is None
 
 
 def test_without_sockets_there_is_no_cli(bench: Callable[[str], Bench]) -> None:

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 
+from edge.health.checks import CheckStatus, Outcome, Verdict
 from ext.arena import SERVER_COUNTERS, TIER_COUNTERS
 from ext.limits import AdminState, ServerState
 from tests.control.conftest import CHAIN, UNCHECKED
@@ -141,3 +142,59 @@ def test_rates_and_the_last_request(bench: Build) -> None:
     assert (frontend["req_rate"], frontend["req_rate_max"]) == ("8", "8")
     assert frontend["rate"] == ""
     assert int(server["lastsess"]) >= 0
+
+
+AGENT = """
+haproxy:
+  listen: 127.0.0.1:8080
+  slowstart: 10s
+  health_check: {agent: {port: 9}}
+nodes:
+  - {name: node1, web: 127.0.0.1:9001, weight: 100, maxconn: 5}
+"""
+
+
+def test_columns_of_an_agent(bench: Build) -> None:
+    made = bench(AGENT)
+    agent = made.world.runner.servers["haproxy/node1"].agent
+    assert agent is not None
+    names = ("agent_status", "agent_desc", "agent_code", "agent_rise", "agent_fall", "agent_health")
+
+    def shown() -> list[str]:
+        row = rows(made, "2 4 1")[0]
+        return [row[name] for name in (*names, "last_agt", "agent_duration")]
+
+    assert shown() == ["INI", "Initializing", "", "1", "1", "1", "", "0"]
+    agent.last = Outcome(Verdict.FAILED, CheckStatus.L7STS, 0.0071, 0, "via agent : down")
+    made.world.runner.servers["haproxy/node1"].force_agent(is_up=False)
+    text = ["L7STS", "Layer7 wrong status", "0", "1", "1", "0", "via agent : down", "7"]
+    assert shown() == text
+    assert rows(made, "2 4 1")[0]["status"] == "DOWN (agent)"
+    made.say("disable agent haproxy/node1")
+    assert shown() == [""] * 8
+    made.say("enable agent haproxy/node1")
+    assert shown() == text
+
+
+def test_columns_of_a_slow_start(bench: Build) -> None:
+    made = bench(AGENT)
+    slot = made.world.slot("haproxy/node1")
+    made.world.arena.set_server(slot, ramp=9, maxconn=3)
+    server, backend = rows(made)[1:]
+    names = ("weight", "uweight", "throttle", "slim")
+    assert [server[name] for name in names] == ["57", "100", "56", "3"]
+    assert [backend[name] for name in ("weight", "uweight")] == ["57", "100"]
+    state = made.say("show servers state").splitlines()[2].split(" ")
+    assert state[5:9] == ["1", "0", "100", "100"]  # starting
+    made.say("set server haproxy/node1 state drain")
+    assert rows(made, "2 4 1")[0]["throttle"] == ""
+
+
+def test_columns_of_a_server_for_its_regulars(bench: Build) -> None:
+    made = bench(CHAIN)
+    made.say("set server haproxy@node1/node1 health stopping")
+    made.say("set server haproxy@node1/node2 state drain")
+    server, _, backend = rows(made)[1:4]
+    assert (server["status"], backend["status"], backend["act"]) == ("NOLB", "DOWN", "0")
+    assert [row["svname"] for row in rows(made, "2 4 -1 up")] == ["node1", "node2"]
+    assert made.say("show servers state").splitlines()[2].split(" ")[5] == "3"
