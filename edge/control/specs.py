@@ -17,9 +17,10 @@ from edge.health.machine import Thresholds
 from edge.health.runner import CheckSpec
 from edge.job import Job
 from edge.layer4 import PROXY_VERSIONS
-from edge.plan import CheckPlan, Plan
+from edge.plan import CheckPlan, Plan, backend_name
 from edge.settings import HealthCheck
 from edge.settings.address import split_address
+from edge.settings.haproxy import Haproxy
 from edge.settings.health_check import status_ranges
 from ext.arena import Arena
 
@@ -64,7 +65,7 @@ def _thresholds(settings: HealthCheck) -> Thresholds:
 
 def _probe(check: CheckPlan, plan: Plan, slots: dict[str, int], arena: Arena) -> Probe:
     if check.kind == "tier":
-        behind = [tier for tier in plan.tiers if tier.name == check.next_tier]
+        behind = [tier for tier in plan.tiers if tier.name == default_backend(plan, check)]
         if len(behind) != 1:
             raise Bug(f"check {check.key} is for the tier {check.next_tier}, which is not planned")
         keys = [server.key for server in behind[0].servers]
@@ -78,6 +79,16 @@ def _probe(check: CheckPlan, plan: Plan, slots: dict[str, int], arena: Arena) ->
         return TcpProbe(host, port, send_proxy)
     request = build_request(settings.method, settings.path, settings.host)
     return HttpProbe(host, port, request, status_ranges(settings.expect), send_proxy)
+
+
+def default_backend(plan: Plan, check: CheckPlan) -> str | None:
+    """The tier whose servers say whether the HAProxy that is checked can serve."""
+    for tier in plan.tiers:
+        if tier.name == check.next_tier and isinstance(tier.settings, Haproxy):
+            own_name = tier.settings.default_backend
+            if own_name not in (None, "haproxy"):
+                return backend_name(str(own_name), tier.name)
+    return check.next_tier
 
 
 def _or(value: float | None, default: float) -> float:

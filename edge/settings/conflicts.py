@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from edge.settings.address import join_address, split_address
 from edge.settings.balance import HASHED
 from edge.settings.document import KeyPath, path_text
+from edge.settings.rule_lines import find_rule_conflicts
 
 Conflict = tuple[KeyPath, str]
 
@@ -37,6 +38,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _unused_hash(values)
     yield from _unfit_tcp(values)
     yield from _unused_networks(values)
+    yield from find_rule_conflicts(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
