@@ -67,7 +67,8 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
     plan = build_plan(settings, tier)
     has_haproxy = any(tier_plan.kind == "haproxy" for tier_plan in plan.tiers)
     return Orders(
-        settings=json.loads(settings.model_dump_json()),
+        # What the file says and no more: a backend's keys that it has not are the haproxy tier's.
+        settings=json.loads(settings.model_dump_json(exclude_unset=True)),
         tier=tier,
         workers=workers or settings.workers or len(os.sched_getaffinity(0)),
         drain_s=settings.drain_s,

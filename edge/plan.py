@@ -18,9 +18,10 @@ from edge.settings import Settings
 from edge.settings.address import join_address, split_address
 from edge.settings.cdn import Cdn
 from edge.settings.elb import Elb
-from edge.settings.haproxy import Haproxy
+from edge.settings.haproxy import Backend, Haproxy
 from edge.settings.health_check import HealthCheck
 from edge.settings.node import Node
+from edge.settings.section import Section
 from edge.settings.tcp import Tcp
 
 TierKind = Literal["cdn", "elb", "haproxy", "tcp"]
@@ -50,7 +51,8 @@ class ServerPlan:
 
 @dataclass(frozen=True, slots=True)
 class TierPlan:
-    """One tier. `next_tier`: fused cdn only, which hands everything to one tier behind it."""
+    """One tier. `next_tier`: fused cdn only, which hands everything to one tier behind it.
+    `frontend`: of a haproxy backend, the tier whose rules choose it; it has no listener."""
 
     name: str
     kind: TierKind
@@ -58,6 +60,7 @@ class TierPlan:
     servers: tuple[ServerPlan, ...]
     port: int
     next_tier: str | None = None
+    frontend: str | None = None
 
     @property
     def http(self) -> Cdn | Elb | Haproxy:
@@ -107,7 +110,8 @@ def build_plan(settings: Settings, tier: str | None) -> Plan:
     listeners = tuple(
         ListenerPlan(planned.name, *split_address(address))
         for planned in tiers
-        if (address := _listen_address(settings, planned.name)) is not None
+        if planned.frontend is None
+        and (address := _listen_address(settings, planned.name)) is not None
     )
     if not listeners:
         key = "each node a `haproxy`" if str(tier).startswith("haproxy@") else "it a `listen`"
@@ -146,10 +150,8 @@ def _fused(settings: Settings) -> tuple[TierPlan, ...]:
     if settings.elb is not None:
         tiers.append(_tier("elb", "elb", settings, _targets(settings, fused=True)))
     if settings.haproxy is not None:
-        tiers += [
-            _tier(name, "haproxy", settings, _node_servers(name, settings, settings.web_nodes))
-            for name in _haproxy_names(settings)
-        ]
+        for name in _haproxy_names(settings):
+            tiers += _haproxies(name, settings, settings.haproxy)
     return (*tiers, *(_tcp_tier(settings, listener) for listener in settings.tcp))
 
 
@@ -165,7 +167,66 @@ def _split(settings: Settings, name: str) -> tuple[TierPlan, ...]:
             return (_tcp_tier(settings, listener),)
     if name == "elb":
         return (_tier(name, "elb", settings, _targets(settings, fused=False)),)
-    return (_tier(name, "haproxy", settings, _node_servers(name, settings, settings.web_nodes)),)
+    assert settings.haproxy is not None
+    return tuple(_haproxies(name, settings, settings.haproxy))
+
+
+def _haproxies(name: str, settings: Settings, haproxy: Haproxy) -> list[TierPlan]:
+    """The HAProxy of this name: the frontend with its own servers, then its further backends."""
+    servers = _node_servers(name, settings, chosen_nodes(settings, haproxy), haproxy)
+    frontend = _tier(name, "haproxy", settings, servers)
+    made = [frontend]
+    for own_name, backend in haproxy.backends.items():
+        full_name = backend_name(own_name, name)
+        section = backend_settings(haproxy, backend)
+        servers = _node_servers(full_name, settings, chosen_nodes(settings, section), section)
+        made.append(
+            replace(frontend, name=full_name, settings=section, servers=servers, frontend=name)
+        )
+    return made
+
+
+def backend_name(own_name: str, frontend: str) -> str:
+    """The tier of a backend: `api`, or `api@node1` for the frontend haproxy@node1."""
+    return own_name + frontend.removeprefix("haproxy")
+
+
+def chosen_nodes(settings: Settings, section: Backend) -> list[Node]:
+    """The nodes that a farm's servers stand on, in file order."""
+    if section.nodes is None:
+        return settings.web_nodes
+    return [node for node in settings.web_nodes if node.name in section.nodes]
+
+
+def backend_settings(haproxy: Haproxy, backend: Backend) -> Haproxy:
+    """A backend's keys; those that it does not have are the haproxy tier's, its rules excepted."""
+    own: dict[str, Any] = {
+        name: merged(getattr(haproxy, name), getattr(backend, name))
+        for name in backend.model_fields_set
+    }
+    rules = ("acl", "http_request", "http_response", "nodes")
+    return haproxy.model_copy(
+        update={
+            "use_backend": [],
+            "default_backend": None,
+            "monitor_uri": None,
+            "monitor_fail": None,
+            "backends": {},
+            "stats": None,
+            **{name: getattr(backend, name) for name in rules},
+            **own,
+        }
+    )
+
+
+def merged(inherited: object, own: object) -> object:
+    """A section's own keys over those that it inherits."""
+    if not isinstance(own, Section) or not isinstance(inherited, Section):
+        return own
+    update = {
+        name: merged(getattr(inherited, name), getattr(own, name)) for name in own.model_fields_set
+    }
+    return inherited.model_copy(update=update)
 
 
 def _cdns(
@@ -226,8 +287,11 @@ def _targets(settings: Settings, *, fused: bool) -> tuple[ServerPlan, ...]:
     return tuple(targets)
 
 
-def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[ServerPlan, ...]:
-    maxconn = settings.haproxy.server_maxconn if settings.haproxy is not None else 0
+def _node_servers(
+    tier: str, settings: Settings, nodes: list[Node], section: Backend | None = None
+) -> tuple[ServerPlan, ...]:
+    section = section or settings.haproxy
+    maxconn = section.server_maxconn if section is not None else 0
     return tuple(
         ServerPlan(
             name=node.name,

@@ -26,6 +26,7 @@ import uvloop
 from edge.balancing import make_balancer, make_key
 from edge.identity import fastly_options
 from edge.job import Job, ListenerJob, announce_ready, end_with_parent, read_job
+from edge.judging import judge_tiers
 from edge.layer4 import PROXY_VERSIONS, proxy_peers, tcp_tier_options, tcp_times_ms
 from edge.plan import Plan, ServerPlan, TierPlan, build_plan
 from edge.purges import make_purger
@@ -35,6 +36,7 @@ from edge.settings.cdn import Cdn
 from edge.settings.elb import Elb
 from edge.settings.haproxy import Haproxy
 from edge.settings.persistence import Cookie as CookieSettings
+from edge.settings.rule_lines import has_rules
 from edge.settings.tcp import Tcp
 from ext.arena import Arena
 from ext.cache import Cache
@@ -45,11 +47,23 @@ from ext.limits import Limit
 from ext.persist import Cookie
 from ext.session import Session
 from ext.site import Entry, Site
+from ext.sticktable import StickTable
 from ext.store import Store
 from ext.tcp import TcpEntry
 from ext.upstream import Server, Tier
 
 CODINGS = {"gzip": 1, "br": 2}  # Coding in ext/encoding.pxd
+NO_LIMIT_S = 4_000_000.0  # in milliseconds it still fits 32 bits
+# What no tier in front of a haproxy does to a request.
+NOTHING: dict[str, Any] = {
+    "x_forwarded_for": "preserve",
+    "x_forwarded_proto": "off",
+    "x_forwarded_host": "off",
+    "x_forwarded_port": "off",
+    "forwarded": False,
+    "via": None,
+    "date": False,
+}
 KINDS = {"cdn": 0, "elb": 1, "haproxy": 2, "tcp": 3}  # TierKind in ext/upstream.pxd
 # Kept connections to a node are closed before common servers close theirs (Apache: 5 s), so that
 # a request seldom meets a connection that is being closed.
@@ -70,6 +84,7 @@ class Worker:
         self._arena = Arena.attach(job.arena_fd)
         self._site = Site(loop, self._arena)
         self._store = attach_store(job)
+        self._tables = attach_tables(job)
         self._tiers: dict[str, Tier] = {}
         self._listening: list[tuple[asyncio.Server, socket.socket, Entry | TcpEntry]] = []
         self._stopped = asyncio.Event()
@@ -83,6 +98,7 @@ class Worker:
             self._wire(planned)
         for planned in self._plan.tiers:
             self._connect_hops(planned)
+        judge_tiers(self._plan, self._tiers, self._site, self._tables)
         self._site.start(self._store)
         for listener in self._job.listeners:
             await self._listen(listener)
@@ -212,6 +228,7 @@ class Worker:
             if tier.kind != "haproxy" or tiers["elb"] is None:
                 tiers[tier.kind] = self._tiers[tier.name]
         slowest = answer_limit(chain)
+        asking, own = self._recipes(chain)
         return Entry(
             self._site,
             Session,
@@ -219,6 +236,9 @@ class Worker:
             cdn=tiers["cdn"],
             elb=tiers["elb"],
             haproxy=tiers["haproxy"],
+            asking=asking,
+            own=own,
+            front_ms=front_limit_ms(chain),
             cache=self._make_cache(chain[0]),
             elb_key=make_key(chain, "elb"),
             haproxy_key=make_key(chain, "haproxy"),
@@ -227,6 +247,16 @@ class Worker:
             answer_kind=KINDS[slowest.kind],
             outer=outer_recipes(chain, self._job.run_secret),
         )
+
+    def _recipes(self, chain: list[TierPlan]) -> tuple[Recipe | None, Recipe | None]:
+        """Where the haproxy tier has rules: what the tiers in front of it do to requests, and what
+        it does itself, which comes after its rules."""
+        *front, last = chain
+        if not isinstance(last.settings, Haproxy) or not has_rules(last.settings):
+            return None, None
+        hops = [hop_options(tier, self._job.run_secret) for tier in front]
+        own = hop_options(last, self._job.run_secret)
+        return Recipe(hops or [NOTHING | {"port": last.port}]), Recipe([own])
 
     def _make_cache(self, outermost: TierPlan) -> Cache | None:
         settings = outermost.settings
@@ -283,6 +313,12 @@ def outer_recipes(chain: list[TierPlan], run_secret: str) -> list[Recipe | None]
     return recipes
 
 
+def front_limit_ms(chain: list[TierPlan]) -> int:
+    """Longest wait for an answer's head of the tiers in front of the last one."""
+    waits_s = [tier.settings.timeouts.server_s for tier in chain[:-1]]
+    return round(min(waits_s, default=NO_LIMIT_S) * 1000)
+
+
 def answer_limit(chain: list[TierPlan]) -> TierPlan:
     """The tier that is the first to lose patience with an answer; the innermost of equals."""
     return min(reversed(chain), key=lambda tier: tier.http.timeouts.server_s)
@@ -317,6 +353,13 @@ def node_name(pop: str) -> str:
     """The name of this machine in a site, as in X-Served-By: cache-fra12345-FRA."""
     number = zlib.crc32(socket.gethostname().encode()) % 100_000
     return f"cache-{pop.lower()}{number:05d}-{pop}"
+
+
+def attach_tables(job: Job) -> dict[str, StickTable]:
+    """The stick tables of this process, by their names."""
+    if job.row is None:
+        return {}
+    return {name: StickTable.attach(fd, job.row) for name, fd in job.table_fds.items()}
 
 
 def attach_store(job: Job) -> Store | None:

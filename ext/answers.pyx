@@ -4,18 +4,36 @@ HAProxy's tier answers with HAProxy's built-in pages, the ELB's with an ALB's, t
 Fastly's: there the reason names what has failed, in the status line and on the page. Slow path:
 called for errors only.
 """
+from http import HTTPStatus
 from zlib import crc32
 
+PHRASES = {each.value: each.phrase for each in HTTPStatus}
+
 REASONS = {
-    400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 408: "Request Timeout",
-    410: "Gone", 413: "Payload Too Large", 414: "URI Too Long",
+    200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 407: "Proxy Authentication Required", 408: "Request Timeout",
+    410: "Gone", 413: "Payload Too Large", 414: "URI Too Long", 421: "Misdirected Request",
+    422: "Unprocessable Content", 425: "Too Early", 429: "Too Many Requests",
     431: "Request Header Fields Too Large",
-    500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
-    504: "Gateway Timeout",
+    500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
+    503: "Service Unavailable", 504: "Gateway Timeout",
 }
+# The statuses that HAProxy has a page for: those that its rules can deny with.
+DENY_STATUSES = (200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501,
+                 502, 503, 504)
 # HAProxy titles its pages with older names of some codes.
-HAPROXY_TITLES = {400: "Bad request", 408: "Request Time-out", 504: "Gateway Time-out"}
+HAPROXY_TITLES = {400: "Bad request", 407: "Unauthorized", 408: "Request Time-out",
+                  504: "Gateway Time-out"}
 HAPROXY_TEXTS = {
+    200: "Service ready.",
+    401: "You need a valid user and password to access this content.",
+    404: "The resource could not be found.",
+    407: "You need a valid user and password to access this content.",
+    421: "Request sent to a non-authoritative server.",
+    422: "The server cannot process the contained instructions.",
+    425: "Your browser sent early data.",
+    429: "You have sent too many requests in a given amount of time.",
+    501: ".The server does not support the functionality required to fulfill the request.",
     400: "Your browser sent an invalid request.",
     403: "Request forbidden by administrative rules.",
     405: "A request was made of a resource using a request method not supported by that resource",
@@ -101,6 +119,21 @@ def build_answer(int kind, int status, *, bint close, bint head_only=False, int 
     elif minor == 0:
         lines.append("connection: keep-alive")
     return ("\r\n".join(lines) + "\r\n\r\n" + ("" if head_only else body)).encode()
+
+
+def build_made(bytes made, *, bint close, bint head_only=False, int minor=1):
+    """An answer that a rule has made, with what it says about the connection."""
+    head, _, body = made.partition(b"\r\n\r\n")
+    if close:
+        head += b"\r\nconnection: close"
+    elif minor == 0:
+        head += b"\r\nconnection: keep-alive"
+    return head + b"\r\n\r\n" + (b"" if head_only else body)
+
+
+def reason_haproxy(int status):
+    """The reason of a status in an answer that a rule has made: HAProxy's, else the registry's."""
+    return HAPROXY_TITLES.get(status) or REASONS.get(status) or PHRASES.get(status, "Other")
 
 
 def build_loop(str node):

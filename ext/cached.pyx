@@ -153,8 +153,8 @@ cdef class Cached(Relay):
         cdef Text client
         client.data = self.address
         client.size = self.address_size
-        self.block = self.site.take_block(request_room(&self.site.request, self.entry.recipe, ask))
-        self.block.size = build_request(&self.site.request, self.entry.recipe, &client, ask,
+        self.block = self.site.take_block(request_room(&self.site.request, self.entry.asking, ask))
+        self.block.size = build_request(&self.site.request, self.entry.asking, &client, ask,
                                         self.block.data)
         self.replayable = True
         return 0
@@ -216,7 +216,7 @@ cdef class Cached(Relay):
             self.entry.tier.cells[TC_CLIENT_ABORTS] += 1
         # The loss of a connection takes its timer out of the wheel.
         if self.phase == AWAIT:
-            return self.arm(self.entry.answer_ms)
+            return self.arm(self.answer_ms)
         if self.wait == WAIT_SLOT:
             self.wheel.arm(&self.timer, self.queue_due_ms)
             return 0

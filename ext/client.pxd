@@ -27,7 +27,7 @@ cdef enum Hold:
     HOLD_NONE, HOLD_ON, HOLD_OVER
 
 cdef enum Wait:
-    WAIT_SLOT, WAIT_TURN, WAIT_CONNECT, WAIT_FILL
+    WAIT_SLOT, WAIT_TURN, WAIT_CONNECT, WAIT_FILL, WAIT_TARPIT
 
 cdef class Client(Tunnel):
     cdef Site site
@@ -54,6 +54,14 @@ cdef class Client(Tunnel):
     cdef char *part                # body bytes at hand: borrowed while use() or resume_at() runs
     cdef uint32_t part_size, part_used
 
+    # rules of the haproxy tier
+    cdef bint judged               # they have run for this request
+    cdef Block *txn                # samples.Txn: what they keep about it; NULL: nothing
+    cdef object scene              # samples.Scene that `txn` belongs to
+    cdef bytes made                # the answer that one of them gives; None: the tier's page
+    cdef uint32_t answer_ms        # longest wait for the answer's head
+    cdef uint32_t tunnel_ms        # as a rule has set it; 0: the tier's
+
     # its way; the rest is Trip's
     cdef Connecting connecting
     cdef Server same               # without redispatch: the server that a retry goes to
@@ -79,6 +87,8 @@ cdef class Client(Tunnel):
     cdef int next_request(self) except -1
     cdef int read_on(self) except -1
     cdef int log(self) except -1   # the row `log`, for ends outside of the table
+    cdef void note_method(self, int method) noexcept
+    cdef uint32_t tunnel_wait(self) noexcept
     cdef int fail_with(self, int status, Tier tier) noexcept
 
     # from the client

@@ -20,7 +20,9 @@ from ext.arena cimport (
     TC_1XX, TC_BYTES_IN, TC_CLIENT_ABORTS, TC_CONNECTIONS, TC_CONNECTIONS_OPEN, TC_REQUESTS,
     TC_PROXY_ERRORS, TC_REQUEST_ERRORS, SC_CLIENT_ABORTS)
 from ext.body cimport chunks_incomplete
-from ext.http1 cimport BODY_CHUNKED, H_EXPECT_CONTINUE, parse_request_head
+from ext.http1 cimport (
+    BODY_CHUNKED, H_EXPECT_CONTINUE, M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT,
+    parse_request_head)
 from ext.limits cimport LINGER_MS, PIPELINE_BYTES_MAX, Refused
 from ext.limits import REFUSED_STATUS
 from ext.platform import EXCESS_ANSWERS
@@ -42,6 +44,7 @@ cdef class Client(Tunnel):
         self.site = entry.site
         self.wheel = entry.site.wheel
         self.readiness = entry.site.readiness
+        self.answer_ms = entry.answer_ms
 
     cdef int run(self, int step) except -1:
         """Run the steps from a row until one waits or the request is done."""
@@ -112,7 +115,7 @@ cdef class Client(Tunnel):
         if self.status == 0:
             self.status = -1
         if self.phase == AWAIT and self.request_done and not self.safe:
-            self.node.leave_to_itself(self.entry.answer_ms)
+            self.node.leave_to_itself(self.answer_ms)
             self.node = None
             self.server = None
         self.node_keeps = False
@@ -139,6 +142,17 @@ cdef class Client(Tunnel):
         self.resume()
         self.arm(LINGER_MS)
         return 0
+
+    cdef void note_method(self, int method) noexcept:
+        """A rule has changed the method that the server gets: what may be repeated follows it."""
+        self.sent_method = <uint8_t>method
+        self.idempotent = self.idempotent and (
+            method == M_GET or method == M_HEAD or method == M_OPTIONS or method == M_PUT
+            or method == M_DELETE)
+        self.safe = self.safe and (method == M_GET or method == M_HEAD or method == M_OPTIONS)
+
+    cdef uint32_t tunnel_wait(self) noexcept:
+        return self.tunnel_ms if self.tunnel_ms else self.server.tier.tunnel_ms
 
     # -- engine --------------------------------------------------------------------------------
 
@@ -176,6 +190,11 @@ cdef class Client(Tunnel):
         self.cookie.done = False
         self.blamed = None
         self.reason = None
+        self.made = None
+        self.judged = False
+        self.tunnel_ms = 0
+        self.priority_class = 0
+        self.priority_offset = 0
         self.tried_count = 0
         self.queue_due_ms = 0
         self.answer_done = False
@@ -360,7 +379,7 @@ cdef class Client(Tunnel):
             return self.feed()
         if self.node is not None and (self.phase == RELAY or self.phase == TUNNEL):
             self.arm(self.entry.between_ms if self.phase == RELAY
-                     else self.server.tier.tunnel_ms)
+                     else self.tunnel_wait())
             self.node.resume()
         return 0
 

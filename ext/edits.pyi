@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+def is_editable(op: str, name: bytes) -> bool: ...
 def edited_for_test(
     data: bytes, edits: Sequence[tuple[str | int | bytes, ...]], answer: bool = False
 ) -> tuple[bytes, list[bool]]: ...

@@ -313,13 +313,20 @@ cdef const Edit *last_host(Edits edits, const Edit *edit) noexcept:
     return edit
 
 
-# -- facade for tests ----------------------------------------------------------------------------
-
 OPS = {"del": EDIT_DEL, "set": EDIT_SET, "add": EDIT_ADD}
 
 
 cdef Text text_of(bytes text):
     return Text(<const char *>text, <uint32_t>len(text))
+
+
+def is_editable(str op, bytes name):
+    """May a rule change the fields of this name? `op`: del, set, add."""
+    cdef Text text = text_of(name)
+    return bool(may_edit(OPS[op], &text))
+
+
+# -- facade for tests ----------------------------------------------------------------------------
 
 
 def edited_for_test(bytes data, list edits, bint answer=False):

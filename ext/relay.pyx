@@ -16,7 +16,7 @@ from ext.arena cimport (
 from ext.body cimport FRAME_BYTES, PARTS_MAX, Piece, add_part, body_take, frame_chunk
 from ext.client cimport (
     ANSWER, AWAIT, ELB, ERROR, FETCH, HAPROXY, LINGER, LOG, PASS, RELAY, TUNNEL, WAITING,
-    WAIT_SLOT, WAIT_TURN)
+    WAIT_SLOT, WAIT_TARPIT, WAIT_TURN)
 from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_NONE, SAY_NOTHING, Text, build_response, build_trailers,
     response_room, trailers_room)
@@ -78,7 +78,7 @@ cdef class Relay(Client):
         if self.block != NULL and self.replayable and count > first:
             self.hold(parts + first, count - first)
         self.request_done = last
-        self.arm(self.entry.answer_ms if last else self.entry.tier.client_ms)
+        self.arm(self.answer_ms if last else self.entry.tier.client_ms)
         return self.pause() if self.node.blocked and not last else 0
 
     cdef int send_last_chunk(self, iovec *parts, int count) except -1:
@@ -211,7 +211,7 @@ cdef class Relay(Client):
     cdef Tier queue_tier(self):
         """The tier in whose queue this request stands."""
         if self.row == HAPROXY:
-            return self.passed_haproxy
+            return self.backend
         return self.passed_elb if self.row == ELB else self.entry.cdn
 
     cdef void leave_queue(self) noexcept:
@@ -227,7 +227,7 @@ cdef class Relay(Client):
     cdef int waited_out(self) except -1:
         """A deadline of phase WAITING has passed."""
         cdef Tier tier
-        if self.wait == WAIT_TURN:
+        if self.wait == WAIT_TURN or self.wait == WAIT_TARPIT:
             return self.resume_at(self.row)
         if self.wait == WAIT_SLOT:
             tier = self.queue_tier()

@@ -17,7 +17,7 @@ are the two halves of vcl_fetch: asking, and deciding on what came. Which row ma
     miss      elb haproxy fetch wait error
     pass      elb haproxy fetch wait error
     elb       haproxy fetch wait error
-    haproxy   fetch wait error
+    haproxy   fetch wait error log
     fetch     wait error
     answer    deliver hit miss error log
     deliver   wait error log
@@ -34,7 +34,7 @@ a listener's chain does not have is not entered; without a cdn every request is 
 Reading order: this file, client.pyx, relay.pyx, cached.pyx, fill.pyx, store.pyx; upstream.pyx,
 farm.pyx, balance.pyx; http1.pyx, forward.pyx, deliver.pyx, freshness.pyx.
 """
-from ext.answers import FETCH_REASONS, NO_BACKEND, build_answer, build_loop
+from ext.answers import FETCH_REASONS, NO_BACKEND, build_answer, build_loop, build_made
 from ext.arena cimport (
     SC_REQUESTS, SC_RESPONSE_ERRORS, TC_CACHE_HITS, TC_CACHE_JOINS, TC_CACHE_MISSES,
     TC_CACHE_PASSES, TC_CACHE_STALE, TC_IN_FLIGHT, TC_NO_SERVER, TC_REQUESTS, TC_REQUEST_ERRORS)
@@ -66,6 +66,7 @@ from ext.store cimport (
     AGAIN, ALONE, BUSY, FAILED, FILLING, JOIN as BEGUN_JOIN, LEAD, NO_ROOM, Asked, Found, Handle,
     Seen)
 from ext.regulars cimport follow_cookie, give_cookie
+from ext.ruled cimport GO_ON, end_rules, judge_answer, judge_request
 from ext.storing cimport (
     deliver_stored, fetch_again, give_up_fill, invalidate, may_serve_prior, serve_stale,
     store_answer, validated)
@@ -135,6 +136,7 @@ cdef int step_receive(Session s) except -1:
     s.request_done = h.body == BODY_NONE
     s.request_bytes = 0
     s.attempts_left = 0
+    s.answer_ms = s.entry.answer_ms
     body_start(&s.request_body, h.body, h.content_length, tier.extension_bytes_max,
                tier.trailer_bytes_max)
     tier.cells[TC_REQUESTS] += 1
@@ -278,7 +280,7 @@ cdef int onwards(Session s) except -1:
         return ELB
     if haproxy is not None:
         enter(s, haproxy, s.entry.tier)
-        s.passed_haproxy = haproxy
+        s.passed_haproxy = s.backend = haproxy
         return HAPROXY if fits(s, haproxy) else ERROR
     return choose(s, s.entry.cdn, MISS if s.fill else PASS)
 
@@ -296,16 +298,21 @@ cdef int step_elb(Session s) except -1:
     s.target = s.server                    # fused: the target is a tier, go on inside it
     s.server = None
     s.queue_due_ms = 0
-    s.passed_haproxy = s.target.next_tier
+    s.passed_haproxy = s.backend = s.target.next_tier
     s.target.cells[SC_REQUESTS] += 1
     enter(s, s.passed_haproxy, s.entry.tier)
     return HAPROXY if fits(s, s.passed_haproxy) else ERROR
 
 
 cdef int step_haproxy(Session s) except -1:
-    if s.passed_haproxy.cookie is not None and not s.cookie.done:
-        follow_cookie(s, s.passed_haproxy)
-    return choose(s, s.passed_haproxy, HAPROXY)
+    cdef int row
+    if s.passed_haproxy.rules is not None and not s.judged:
+        row = judge_request(s)
+        if row != GO_ON:
+            return row
+    if s.backend.cookie is not None and not s.cookie.done:
+        follow_cookie(s, s.backend)
+    return choose(s, s.backend, HAPROXY)
 
 
 cdef int step_fetch(Session s) except -1:
@@ -335,11 +342,15 @@ cdef int step_fetch(Session s) except -1:
 cdef int step_answer(Session s) except -1:
     """vcl_fetch: what to do with the origin's answer."""
     cdef Head *h = &s.site.answer
-    cdef int excess
+    cdef int excess, row
     s.status = h.status
     s.node_keeps = not h.flags & H_CLOSE and (h.minor == 1 or (h.flags & H_KEEP_ALIVE) != 0)
     body_start(&s.answer_body, h.body, h.content_length, s.entry.tier.extension_bytes_max,
                s.entry.tier.trailer_bytes_max)
+    if s.judged:
+        row = judge_answer(s)
+        if row != GO_ON:
+            return row
     if s.store is not None:
         excess = s.entry.cache.platform.check_response(h)
         if excess:
@@ -424,11 +435,16 @@ cdef int step_error(Session s) except -1:
                 and s.restarts < RESTARTS_MAX):
             s.restarts += 1
             return fetch_again(s)
-        give_up_fill(s, FAILED, s.status)
+        if s.status < 500:                     # of this request alone: who waits asks as well
+            give_up_fill(s, ALONE, 0)
+        else:
+            give_up_fill(s, FAILED, s.status)
         if s.ghost:
             return LOG
     s.close_after = s.close_after or not s.request_done or s.site.draining
-    answer = build_answer(
+    answer = build_made(
+        s.made, close=s.close_after and outer is None, head_only=s.method == M_HEAD,
+        minor=s.minor) if s.made is not None else build_answer(
         s.blamed.kind, s.status, close=s.close_after and outer is None, minor=s.minor,
         head_only=s.method == M_HEAD,
         retry_after_s=s.blamed.retry_after_s if s.status == 503 else 0,
@@ -452,6 +468,8 @@ cdef int step_log(Session s) except -1:
         s.phase = LINGER
         s.timer.due_ms = 0
     s.let_go(s.node_keeps and s.answer_done and s.request_done)
+    if s.txn != NULL:
+        end_rules(s)
     if s.store is not None:
         s.forget()
     return DONE
@@ -684,7 +702,7 @@ cdef int open_tunnel(Session s) except -1:
         return WAIT
     s.phase = TUNNEL
     s.answer_done = False
-    s.silence_ms = s.server.tier.tunnel_ms
+    s.silence_ms = s.tunnel_wait()
     s.arm(s.silence_ms)
     s.resume()
     if s.kept.size and not s.in_use:       # what the client sent behind its request

@@ -72,11 +72,14 @@ cdef class Entry:                  # one listener: where requests enter the chai
     cdef Tier haproxy              # None behind an elb: there the target decides
     cdef Tier tier                 # the first of them: limits, timeouts, error pages
     cdef Cache cache               # of the cdn; None where it is not in this listener's chain
-    cdef Recipe recipe
+    cdef Recipe recipe             # what the whole chain does to heads
+    cdef Recipe asking             # to requests, without what `own` does
+    cdef Recipe own                # of a haproxy tier with rules: written after them; else None
     cdef list outer                # by TierKind: Recipe of the tiers in front of it, or None
     cdef HashKey elb_key           # what these tiers balance by; None: by no key
     cdef HashKey haproxy_key
     cdef uint32_t answer_ms        # longest wait for an answer's head: the shortest of all tiers
+    cdef uint32_t front_ms         # the same of the tiers in front of the haproxy tier
     cdef uint32_t between_ms       # longest silence inside an answer's body, likewise
     cdef ProxyPeers proxy          # who must send a PROXY header; None: nobody
     cdef int answer_kind           # TierKind of the tier that has answer_ms

@@ -177,12 +177,16 @@ cdef class Entry:
     """Where the requests of one listener enter the chain; called, it makes a session."""
 
     def __init__(self, Site site, object make, Recipe recipe, *, Tier cdn=None, Tier elb=None,
-                 Tier haproxy=None, Cache cache=None, HashKey elb_key=None,
+                 Tier haproxy=None, Recipe asking=None, Recipe own=None,
+                 uint32_t front_ms=0xFFFFFFFF, Cache cache=None, HashKey elb_key=None,
                  HashKey haproxy_key=None, uint32_t answer_ms, uint32_t between_ms,
                  int answer_kind, list outer):
         self.site = site
         self.make = make
         self.recipe = recipe
+        self.asking = recipe if asking is None else asking
+        self.own = own
+        self.front_ms = front_ms
         self.cdn = cdn
         self.elb = elb
         self.haproxy = haproxy

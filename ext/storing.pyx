@@ -42,6 +42,7 @@ from ext.site cimport at_least
 from ext.store cimport ALONE, FAILED, STORE_OK, Answer, Asked, Seen, StoredHead
 from ext.squeeze cimport Squeezer
 from ext.stream cimport drop_front, keep
+from ext.ruled cimport end_rules
 from ext.timers cimport now_us, wall_us
 from ext.upstream cimport NodeConnection
 
@@ -275,6 +276,10 @@ cdef int fetch_again(Cached s) except -1:
         s.prior = 0
     s.recall()
     s.status = 0
+    s.judged = False
+    s.made = None
+    if s.txn != NULL:
+        end_rules(s)
     s.same = None
     s.tried_count = 0
     s.queue_due_ms = 0

@@ -6,6 +6,7 @@ from ext.upstream cimport Exchange, NodeConnection, Server, Tier
 cdef class Trip(Exchange):
     cdef Tier passed_elb           # counted there
     cdef Tier passed_haproxy
+    cdef Tier backend              # whose servers are used: that tier itself, unless rules say else
     cdef Server target             # of the elb, fused
     cdef Server server
     cdef NodeConnection node

@@ -42,6 +42,9 @@ cdef class Trip(Exchange):
                 count(self.passed_elb, self.status, us)
             self.passed_elb = None
         if self.passed_haproxy is not None:
+            if self.backend is not self.passed_haproxy:
+                count(self.backend, self.status, us)
+            self.backend = None
             if self.passed_haproxy is not entry:
                 count(self.passed_haproxy, self.status, us)
             self.passed_haproxy = None
@@ -77,6 +80,7 @@ cdef class Trip(Exchange):
         """Everything held, and the answer under way, to another."""
         to.passed_elb = self.passed_elb
         to.passed_haproxy = self.passed_haproxy
+        to.backend = self.backend
         to.target = self.target
         to.server = self.server
         to.node = self.node
@@ -87,6 +91,7 @@ cdef class Trip(Exchange):
         to.started_us = self.started_us
         self.passed_elb = None
         self.passed_haproxy = None
+        self.backend = None
         self.target = None
         self.server = None
         self.node = None

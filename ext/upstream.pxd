@@ -1,7 +1,8 @@
 # Tiers, their servers, and the kept connections to them.
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from ext.arena cimport Arena
 from ext.farm cimport Balancer
+from ext.hashkey cimport HashKey
 from ext.http1 cimport HeadLimits
 from ext.persist cimport Cookie
 from ext.readiness cimport Readiness
@@ -35,6 +36,9 @@ cdef class Tier:
     cdef Balancer balancer
     cdef Cookie cookie             # None: every request is balanced
     cdef Tier next                 # fused: the cdn's only backend
+    cdef HashKey key               # with rules: what it is balanced by; None: by no key
+    cdef object rules              # Rules of a haproxy tier; None: it has none
+    cdef int default_backend       # with rules: the number of the one that no rule chooses
     cdef int slot
     cdef uint64_t *cells           # this worker's counters
     cdef HeadLimits request_limits
@@ -95,6 +99,8 @@ cdef class Connecting:             # a connect under way; `exchange` None = nobo
 
 cdef class Exchange(Connection):   # what a node connection and a queue talk to: the session
     cdef bint queued
+    cdef int16_t priority_class    # lower goes first
+    cdef int32_t priority_offset   # ms: counted as if it had come so much later (earlier: < 0)
     cdef int on_slot(self) except -1
     cdef int on_connected(self, NodeConnection node) except -1
     cdef int on_connect_failed(self, int failure) except -1

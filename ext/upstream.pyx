@@ -121,6 +121,13 @@ cdef class Tier:
         """Clients that bring this cookie go to its server."""
         self.cookie = cookie
 
+    def judge_by(self, rules, HashKey key, int default_backend=-1):
+        """The rules of this tier (None: it has none, but its frontend has) and its key; of a
+        frontend with the number of its default backend."""
+        self.rules = rules
+        self.key = key
+        self.default_backend = default_backend
+
     def close_idle(self):
         """Close every kept connection; at the end of a drain."""
         cdef Server server

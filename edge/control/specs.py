@@ -24,7 +24,7 @@ from edge.health.server import AgentSpec, CheckSpec
 from edge.health.slowstart import SlowStart
 from edge.job import Job
 from edge.layer4 import PROXY_VERSIONS
-from edge.plan import CheckPlan, Plan, TierPlan
+from edge.plan import CheckPlan, Plan, TierPlan, backend_name
 from edge.settings import HealthCheck
 from edge.settings.address import split_address
 from edge.settings.haproxy import Haproxy
@@ -80,7 +80,7 @@ def _agent(check: CheckPlan) -> AgentSpec | None:
 
 def _probe(check: CheckPlan, plan: Plan, slots: dict[str, int], arena: Arena) -> Probe:
     if check.kind == "tier":
-        behind = [tier for tier in plan.tiers if tier.name == check.next_tier]
+        behind = [tier for tier in plan.tiers if tier.name == default_backend(plan, check)]
         if len(behind) != 1:
             raise Bug(f"check {check.key} is for the tier {check.next_tier}, which is not planned")
         keys = [server.key for server in behind[0].servers]
@@ -123,6 +123,16 @@ def http_rules(settings: HealthCheck) -> tuple[Rule, ...]:
 
 def _is_running(arena: Arena, slot: int) -> bool:
     return arena.server(slot)["state"] != ServerState.DOWN
+
+
+def default_backend(plan: Plan, check: CheckPlan) -> str | None:
+    """The tier whose servers say whether the HAProxy that is checked can serve."""
+    for tier in plan.tiers:
+        if tier.name == check.next_tier and isinstance(tier.settings, Haproxy):
+            own_name = tier.settings.default_backend
+            if own_name not in (None, "haproxy"):
+                return backend_name(str(own_name), tier.name)
+    return check.next_tier
 
 
 def _or(value: float | None, default: float) -> float:

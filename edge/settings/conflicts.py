@@ -12,6 +12,7 @@ from edge.check_rules import CONNECT_FIRST
 from edge.settings.address import join_address, split_address
 from edge.settings.balance import HASHED
 from edge.settings.document import KeyPath, path_text
+from edge.settings.rule_lines import find_rule_conflicts
 
 Conflict = tuple[KeyPath, str]
 
@@ -40,6 +41,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _unfit_tcp(values)
     yield from _unused_networks(values)
     yield from _mixed_checks(values)
+    yield from find_rule_conflicts(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -234,24 +236,34 @@ def _mixed_checks(values: Mapping[str, object]) -> Iterator[Conflict]:
     """Two ways to say what a check asks: one of them would be ignored."""
     for tier in TIERS:
         check = _mapping(_mapping(values.get(tier)).get("health_check"))
-        path = (tier, "health_check")
-        http, tcp = check.get("http_check"), check.get("tcp_check")
-        sends = [rule for rule in http if _begins(rule, "send")] if _is_list(http) else []
-        expects = _is_list(http) and any(_begins(rule, "expect") for rule in http)
-        for key, lines in (("http_check", http), ("tcp_check", tcp)):
-            rules = [r for r in lines if not _begins(r, "comment")] if _is_list(lines) else []
-            if any(_begins(rule, "connect") for rule in rules) and not _begins(rules[0], "connect"):
-                yield (*path, key), CONNECT_FIRST
-        if tcp and (http or check.get("path")):
-            yield (*path, "tcp_check"), "asks over TCP, `path` and `http_check` over HTTP: keep one"
-        for key in ("path", "method", "host"):
-            if sends and key in check:
-                yield (*path, key), f"the send rule of `http_check` has its own: leave {key} out"
-        if expects and "expect" in check:
-            yield (*path, "expect"), "the expect rules of `http_check` say it: leave this out"
-        if check.get("disable_on_404") is True and not (http or check.get("path")):
-            text = "is for HTTP checks: give `path` or `http_check`, or leave it out"
-            yield (*path, "disable_on_404"), text
+        yield from _mixed_check((tier, "health_check"), check)
+    haproxy = _mapping(values.get("haproxy"))
+    inherited = _mapping(haproxy.get("health_check"))
+    for name, backend in _mapping(haproxy.get("backends")).items():
+        own = _mapping(_mapping(backend).get("health_check"))
+        if own:
+            path = ("haproxy", "backends", name, "health_check")
+            yield from _mixed_check(path, {**inherited, **own})
+
+
+def _mixed_check(path: KeyPath, check: Mapping[str, object]) -> Iterator[Conflict]:
+    http, tcp = check.get("http_check"), check.get("tcp_check")
+    sends = [rule for rule in http if _begins(rule, "send")] if _is_list(http) else []
+    expects = _is_list(http) and any(_begins(rule, "expect") for rule in http)
+    for key, lines in (("http_check", http), ("tcp_check", tcp)):
+        rules = [r for r in lines if not _begins(r, "comment")] if _is_list(lines) else []
+        if any(_begins(rule, "connect") for rule in rules) and not _begins(rules[0], "connect"):
+            yield (*path, key), CONNECT_FIRST
+    if tcp and (http or check.get("path")):
+        yield (*path, "tcp_check"), "asks over TCP, `path` and `http_check` over HTTP: keep one"
+    for key in ("path", "method", "host"):
+        if sends and key in check:
+            yield (*path, key), f"the send rule of `http_check` has its own: leave {key} out"
+    if expects and "expect" in check:
+        yield (*path, "expect"), "the expect rules of `http_check` say it: leave this out"
+    if check.get("disable_on_404") is True and not (http or check.get("path")):
+        text = "is for HTTP checks: give `path` or `http_check`, or leave it out"
+        yield (*path, "disable_on_404"), text
 
 
 def _is_list(value: object) -> TypeGuard[list[object]]:

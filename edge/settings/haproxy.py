@@ -19,6 +19,9 @@ from edge.settings.tier import Tier
 
 # A socket's name has at most 107 bytes (unix(7)); it is made under a longer name and then moved.
 _TABLE_NAME = Text(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", "1 to 63 letters, digits, dots, - or _")
+# No `@`: behind an elb each machine has its own, `api@node1`.
+_BACKEND_NAME = Text(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}", "1 to 63 letters, digits and _ . : -")
+_LINE_CHARS_MAX = 16_384  # HAProxy's longest line has 2048 words of some letters each
 _SOCKET_PATH = r"/[!-~]{1,90}"
 
 
@@ -41,8 +44,12 @@ class Stats(Section):
     ] = "operator"
 
 
-class Haproxy(Tier):
-    """The `haproxy` key. An empty mapping is a tier with every default."""
+RuleLines = list[Annotated[str, Field(min_length=1, max_length=_LINE_CHARS_MAX)]]
+
+
+class Backend(Tier):
+    """A farm of servers with its own rules: what a frontend's `use_backend` rules choose. Keys that
+    it does not have are those of `haproxy`, as of a `defaults` section."""
 
     balance: Annotated[
         str,
@@ -113,14 +120,6 @@ class Haproxy(Tier):
             " queue. 0: no limit."
         ),
     ] = 0
-    cookie: Cookie | None = Field(
-        default=None,
-        description="Keeps a client at its node by a cookie. Absent: each request is balanced.",
-    )
-    stick_tables: Annotated[
-        dict[Annotated[str, _TABLE_NAME], StickTable],
-        Field(description="Tables that rules count in, by their names."),
-    ] = Field(default_factory=dict)
     slowstart_s: Annotated[
         float | None,
         Duration(1, 86_400),
@@ -129,6 +128,57 @@ class Haproxy(Tier):
             " weight and maxconn. Absent: at once."
         ),
     ] = None
+    cookie: Cookie | None = Field(
+        default=None,
+        description="Keeps a client at its node by a cookie. Absent: each request is balanced.",
+    )
+    acl: Annotated[
+        RuleLines,
+        Field(description="HAProxy's `acl` lines: names for conditions of this section's rules."),
+    ] = Field(default_factory=list)
+    http_request: Annotated[
+        RuleLines,
+        Field(description="HAProxy's `http-request` lines, carried out in order."),
+    ] = Field(default_factory=list)
+    http_response: Annotated[
+        RuleLines,
+        Field(description="HAProxy's `http-response` lines, carried out in order."),
+    ] = Field(default_factory=list)
+    nodes: Annotated[
+        list[str] | None,
+        Field(description="Names of its servers among `nodes`. Absent: all that take web traffic."),
+    ] = None
+
+
+class Haproxy(Backend):
+    """The `haproxy` key: a frontend, and the backend that is used where no rule says else. An empty
+    mapping is a tier with every default."""
+
+    use_backend: Annotated[
+        RuleLines,
+        Field(description="HAProxy's `use_backend` lines; the first one that holds decides."),
+    ] = Field(default_factory=list)
+    default_backend: Annotated[
+        str | None,
+        Field(description="The backend that is used where no line says else. Absent: haproxy."),
+    ] = None
+    monitor_uri: Annotated[
+        str | None,
+        Text(r"/[!-~]{0,1023}", "a path such as /up"),
+        Field(description="A path that HAProxy itself answers: 200, or 503 by `monitor_fail`."),
+    ] = None
+    monitor_fail: Annotated[
+        str | None,
+        Field(description="When `monitor_uri` answers 503: `if { nbsrv(haproxy) lt 1 }`."),
+    ] = None
+    backends: Annotated[
+        dict[Annotated[str, _BACKEND_NAME], Backend],
+        Field(description="Further backends, by their names."),
+    ] = Field(default_factory=dict)
+    stick_tables: Annotated[
+        dict[Annotated[str, _TABLE_NAME], StickTable],
+        Field(description="Tables that rules count in, by their names."),
+    ] = Field(default_factory=dict)
     stats: Stats | None = Field(
         default=None, description="HAProxy's run-time interface (CLI). Absent: there is none."
     )

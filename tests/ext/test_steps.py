@@ -15,6 +15,7 @@ SESSION = (ROOT / "ext/session.pyx").read_text()
 RELAY = (ROOT / "ext/relay.pyx").read_text()
 CACHED = (ROOT / "ext/cached.pyx").read_text()
 STORING = (ROOT / "ext/storing.pyx").read_text()
+RULED = (ROOT / "ext/ruled.pyx").read_text()
 CLIENT = (ROOT / "ext/client.pyx").read_text()
 DRIVERS = "\n".join((CLIENT, RELAY, CACHED))
 ENDS = ["wait", "done"]  # behind the rows in `enum Step`
@@ -48,7 +49,7 @@ def enum() -> list[str]:
 
 
 ROWS = table()
-BODIES = functions(STORING) | functions(SESSION)
+BODIES = functions(STORING) | functions(RULED) | functions(SESSION)
 
 
 def outcomes(function: str) -> set[str]:

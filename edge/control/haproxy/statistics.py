@@ -69,7 +69,7 @@ def stat_rows(proxies: list[Proxy], wanted: Wanted, moment: Moment) -> list[Row]
     for proxy in proxies:
         if wanted.proxy_id not in (ANY, proxy.id):
             continue
-        if wanted.type_bits & TYPE_BITS[FRONTEND]:
+        if wanted.type_bits & TYPE_BITS[FRONTEND] and proxy.plan.frontend is None:
             rows.append(_frontend(proxy, moment))
         if wanted.type_bits & TYPE_BITS[SERVER]:
             rows += [
