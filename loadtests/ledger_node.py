@@ -1,6 +1,6 @@
 """A node that writes down every request before it answers, so that SIGKILL loses no line.
 
-    python loadtests/ledger_node.py PORT NAME LEDGER
+    python loadtests/ledger_node.py PORT NAME LEDGER [HOST]
 
 The ledger is one file, to which all nodes append one line per event, each with one write(2): what
 is written stays when the process is killed. Lines, with the request's own id from its target:
@@ -110,13 +110,13 @@ def id_of(target: str) -> str:
     return target.rpartition("/")[2]
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, host: str) -> None:
     """Until killed."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Node, "127.0.0.1", port, backlog=BACKLOG)
+    server = await loop.create_server(Node, host, port, backlog=BACKLOG)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     Node.ledger = Ledger(sys.argv[3])
-    uvloop.run(serve(int(sys.argv[1])))
+    uvloop.run(serve(int(sys.argv[1]), (*sys.argv, "127.0.0.1")[4]))
