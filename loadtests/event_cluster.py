@@ -1,7 +1,7 @@
 """The whole chain in front of three nodes, and everything that an operator or bad luck does to it.
 
-All processes of `edge run` are in one session, which a supervisor that takes over from another
-stays in: that is how they are found, whoever is whose parent by then.
+All processes of `edge run` are in one session: that is how they are found, whoever is whose parent.
+An upgrade in place replaces the supervisor's program, and its process stays.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ class Cluster:
         self.config = folder / "edge.yaml"
         self._edge = self._run_edge()
         self._session = self._edge.process.pid
-        self._stack.callback(self._end_session)
         wait_until_listening(self._edge, self.admin_port)
         urllib.request.urlopen(f"http://127.0.0.1:{self.port}/cached/0", timeout=10).close()
 
@@ -88,13 +87,6 @@ class Cluster:
         command += ["--workers", str(self.workers_wanted)]
         cores = os.sched_getaffinity(0)
         return self._stack.enter_context(Running("edge", command, cores, self.log, ROOT))
-
-    def _end_session(self) -> None:
-        """Also a supervisor that took over, which is no child of ours."""
-        supervisor = self.supervisor_or_none()
-        if supervisor is not None and supervisor.pid != self._edge.process.pid:
-            supervisor.terminate()
-            psutil.wait_procs([supervisor], EVENT_S_MAX)
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -122,16 +114,8 @@ class Cluster:
         return [each for each in self.processes() if role_of(each) == "worker"]
 
     def supervisor(self) -> psutil.Process:
-        """The one that answers for the others."""
-        found = self.supervisor_or_none()
-        if found is None:
-            raise EventError("edge has no supervisor any more")
-        return found
-
-    def supervisor_or_none(self) -> psutil.Process | None:
-        """The youngest: two live at once while one takes over."""
-        found = [each for each in self.processes() if role_of(each) == "supervisor"]
-        return max(found, key=lambda each: each.create_time(), default=None)
+        """The process that was started."""
+        return psutil.Process(self._edge.process.pid)
 
     def count_lines(self, text: str) -> int:
         """Lines of edge's log with this text."""
@@ -209,12 +193,16 @@ class Cluster:
 
     async def reload(self) -> None:
         """SIGHUP; returns when the new generation serves."""
-        done, refused = self.count_lines("edge: reloaded"), self.count_lines("edge: not reloaded")
-        self.supervisor().send_signal(signal.SIGHUP)
+        await self._order(signal.SIGHUP, "reloaded")
+
+    async def _order(self, number: signal.Signals, done: str) -> None:
+        """Returns when the log says that it is done; EventError when it says that it is not."""
+        before = self.count_lines(f"edge: {done}"), self.count_lines(f"edge: not {done}")
+        self.supervisor().send_signal(number)
         stop_at = now() + EVENT_S_MAX
-        while self.count_lines("edge: reloaded") == done:
-            if self.count_lines("edge: not reloaded") > refused or now() > stop_at:
-                raise EventError("edge has not reloaded")
+        while self.count_lines(f"edge: {done}") == before[0]:
+            if self.count_lines(f"edge: not {done}") > before[1] or now() > stop_at:
+                raise EventError(f"edge has not {done}: {self.log.read_text()[-2000:]}")
             await asyncio.sleep(POLL_S)
 
     def can_upgrade(self) -> bool:
@@ -224,20 +212,10 @@ class Cluster:
         return bool(caught >> (signal.SIGUSR2 - 1) & 1)
 
     async def upgrade(self) -> None:
-        """SIGUSR2; returns when a new supervisor serves and the old one is gone."""
+        """SIGUSR2; returns when the new program serves."""
         if not self.can_upgrade():
             raise EventError("this edge cannot be upgraded in place")
-        before = self.supervisor()
-        before.send_signal(signal.SIGUSR2)
-        await self.wait_status(
-            lambda status: status["pids"]["supervisor"] != before.pid, "another supervisor"
-        )
-        if before.pid == self._edge.process.pid:
-            await asyncio.to_thread(self._edge.process.wait, EVENT_S_MAX)
-        else:
-            await asyncio.to_thread(psutil.wait_procs, [before], EVENT_S_MAX)
-        if before.is_running():
-            raise EventError("the supervisor of before does not end")
+        await self._order(signal.SIGUSR2, "upgraded")
 
     async def rollout(self) -> None:
         """`edge rollout`, whose command has each node killed and started by us."""
