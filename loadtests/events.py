@@ -79,6 +79,7 @@ class Report:
     saturation_per_s: float = 0.0
     load_per_s: float = 0.0
     load_s: float = 0.0
+    done_per_s: float = 0.0  # less than the load where the machine had too little left for it
     events: dict[str, int] = field(default_factory=dict)
     requests: dict[str, int] = field(default_factory=dict)
     connections: int = 0
@@ -107,8 +108,8 @@ class Chaos:
         """The whole program; everything that it finds is in `report`."""
         await self._cluster.wait_all_up()
         before = await self._rest()
-        self.report.saturation_per_s = await self._calibrate()
-        self.report.load_per_s = LOAD_SHARE * self.report.saturation_per_s
+        self.report.saturation_per_s = round(await self._calibrate(), 1)
+        self.report.load_per_s = round(LOAD_SHARE * self.report.saturation_per_s, 1)
         await self._disturb()
         try:
             after = await self._rest()
@@ -227,6 +228,7 @@ class Chaos:
         nodes = read_node_ledger(self._cluster.ledger_path.read_text().splitlines())
         verdict = judge(ledger, nodes, self._disturbances)
         report.requests = {**ledger.done, "all": ledger.requests}
+        report.done_per_s = round(ledger.requests / report.load_s, 1)
         report.connections = ledger.connections
         report.slowest_ms = round(ledger.slowest_s * 1000, 1)
         report.failed_idempotent = verdict.failed_idempotent

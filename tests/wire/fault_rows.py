@@ -151,10 +151,10 @@ def rows_within_the_answer() -> Iterator[Row]:
     whole = once(200, b"hello")
     yield both("row16 to the end FIN", WITH_BODY, whole, [to_the_end, MOMENT, Close()])
     yield both("row17 to the end RST", WITH_BODY, CUT, [to_the_end, MOMENT, Reset()])
-    head = HEAD_1000.replace(b"1000", b"4")
-    drips = [step for _ in range(4) for step in (Pause(SERVER_S * 0.6), b"x")]
+    head = HEAD_1000.replace(b"1000", b"2")
+    drips = [step for _ in range(2) for step in (Pause(SERVER_S * 0.6), b"x")]
     slow: Steps = [Pause(SERVER_S * 0.6), head, *drips]
-    yield both("row21 drips", WITH_BODY, once(200, b"xxxx"), slow, SERVER_S * 3)
+    yield both("row21 drips", WITH_BODY, once(200, b"xx"), slow, SERVER_S * 1.8)
 
 
 def rows_of_statuses() -> Iterator[Row]:
