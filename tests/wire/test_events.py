@@ -13,7 +13,7 @@ from loadtests.event_verdict import Disturbances, Kill, NodeLedger, judge, read_
 from loadtests.events import Wanted, run_events
 from loadtests.ledger_clients import Asked, Failure, Ledger
 
-SHORT = Wanted(seconds=7, reloads=2, upgrades=0, worker_kills=2, node_kills=2, rollouts=1)
+SHORT = Wanted(seconds=8, reloads=2, upgrades=1, worker_kills=2, node_kills=2, rollouts=1)
 GET = Asked(1, "GET", "/pass/1", b"")
 PUT = Asked(2, "PUT", "/pass/2", b"two")
 POST = Asked(3, "POST", "/pass/3", b"three")
@@ -28,7 +28,13 @@ CENSUS = Census(
 def test_a_short_run_loses_nothing(tmp_path: Path) -> None:
     report = run_events(SHORT, 1, tmp_path)
     assert report.faults == []
-    assert report.events == {"reload": 2, "worker kill": 2, "node kill": 2, "rollout": 1}
+    assert report.events == {
+        "reload": 2,
+        "upgrade": 1,
+        "worker kill": 2,
+        "node kill": 2,
+        "rollout": 1,
+    }
     assert report.requests["POST"] > 100
     assert min(report.requests[method] for method in ("GET", "HEAD", "PUT")) > 100
 
