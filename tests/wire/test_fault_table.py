@@ -23,6 +23,7 @@ from tests.wire.fault_rows import (
     ROWS,
     Row,
     ask,
+    blackhole,
     body_for,
     faulty_pair,
     outcome,
@@ -164,6 +165,30 @@ def test_rows_24_25_kept_connection(
             assert (response.status, asked) == (502, 1)
         else:
             assert (response.status, asked) == (200, 2)
+
+
+def test_row02_ends_kept_connections(stands: dict[str, Stand]) -> None:
+    """Where a connect is not answered, a kept connection is not either: the next request on it
+    would wait for the whole answer time, and not be repeated (row 7)."""
+    stand = stands["haproxy"]
+    with (
+        faulty_pair(KEPT, stand.ports["port"], nodes_of(stand), 1) as pair,
+        stand.client() as one,
+        stand.client() as other,
+    ):
+        assert pair.faulty is not None
+        gate = pair.faulty.gate()
+        pair.faulty.then(gate, answer(b"held", FRESH))
+        one.send(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+        pair.faulty.wait_requests(1)
+        assert other.get("/good").body == b"good"  # the good node's turn
+        pair.faulty.refuse()
+        with blackhole(pair.faulty.port):
+            other.send(b"GET /moved HTTP/1.1\r\nHost: a\r\n\r\n")
+            gate.open()
+            assert one.read_response().body == b"held"  # its connection is kept now
+            assert other.read_response().body == b"good"
+            pair.faulty.wait_closed(0, timeout_s=CONNECT_S + SLACK_S)
 
 
 @pytest.mark.parametrize("end", [Close(), Reset()], ids=["FIN", "RST"])
