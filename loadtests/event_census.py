@@ -34,6 +34,17 @@ class Census:
     rows: int
     slots: tuple[str, ...]
 
+    def without_guests(self, other: Census) -> Census:
+        """What both have. A check that is under way has a socket in the one and not in the other,
+        and so has a client of the admin address; what has leaked is in both."""
+        return Census(
+            self.processes & other.processes,
+            self.descriptors & other.descriptors,
+            self.mappings & other.mappings,
+            min(self.rows, other.rows),
+            tuple(name for name in self.slots if name in other.slots),
+        )
+
     def differences(self, after: Census) -> Iterator[str]:
         """What has become more or less since."""
         for name in ("processes", "descriptors", "mappings"):

@@ -55,6 +55,8 @@ SECONDS_MAX = 90.0
 AWAY_S = (0.1, 0.6, 1.5)
 # Kept connections to nodes are closed after 4 s, in ticks; and sweeps take their time.
 REST_S_MAX = 15.0
+# Not in step with the health checks of the configuration.
+CENSUSES, CENSUS_PAUSE_S = 5, 0.13
 FAULTS_SHOWN = 20
 TROUBLE = ("Traceback", "Exception", "Assertion", "still has connections")
 
@@ -132,7 +134,11 @@ class Chaos:
             if not faults and workers == self._cluster.workers_wanted:
                 break
             await asyncio.sleep(0.2)
-        return take_census(self._cluster)
+        census = take_census(self._cluster)
+        for _ in range(CENSUSES):
+            await asyncio.sleep(CENSUS_PAUSE_S)
+            census = census.without_guests(take_census(self._cluster))
+        return census
 
     async def _calibrate(self) -> float:
         """Requests a second of clients that never wait."""

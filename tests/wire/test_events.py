@@ -105,6 +105,12 @@ def test_census_tells_what_has_grown(after: Census) -> None:
     assert len(list(CENSUS.differences(after))) == 1
 
 
+def test_census_leaves_out_who_is_there_once() -> None:
+    guest = replace(CENSUS, descriptors=CENSUS.descriptors + Counter({"control socket:[N]": 1}))
+    assert guest.without_guests(CENSUS) == CENSUS.without_guests(guest) == CENSUS
+    assert guest.without_guests(guest) == guest
+
+
 @pytest.mark.parametrize("name", ["in_flight", "connections_open", "connections_idle"])
 def test_running_things_of_a_server(name: str) -> None:
     counters = {"connections_open": 0, "connections_idle": 0}
