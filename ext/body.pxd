@@ -25,6 +25,7 @@ cdef int body_take(BodyReader *body, char *p, uint32_t n, Head *trailers,
                    Piece *piece) noexcept nogil
 cdef bint chunks_incomplete(const char *p, uint32_t n, uint32_t extension_bytes_max,
                             uint32_t trailer_bytes_max) noexcept nogil
+cdef bint breaks_rules(const BodyReader *body, const char *p, uint32_t n) noexcept nogil
 cdef int frame_chunk(Piece *piece, char *size_line, iovec *parts, int count) noexcept nogil
 cdef inline int add_part(iovec *parts, int count, const char *p, size_t n) noexcept nogil:
     """Append a part; the new count."""

@@ -67,6 +67,15 @@ cdef bint chunks_incomplete(const char *p, uint32_t n, uint32_t extension_bytes_
     return rc >= 0 and chunks.state < CHUNK_TRAILERS
 
 
+cdef bint breaks_rules(const BodyReader *body, const char *p, uint32_t n) noexcept nogil:
+    """Are these bytes no part of the body, whatever follows? Changes nothing."""
+    cdef Chunked chunks
+    if body.kind != BODY_CHUNKED:
+        return False
+    chunks = body.chunks
+    return chunked_decode(&chunks, <char *>p, n, NULL, NULL) < 0
+
+
 cdef int frame_chunk(Piece *piece, char *size_line, iovec *parts, int count) noexcept nogil:
     """Append a payload as one chunk, if it is not empty. `size_line`: FRAME_BYTES, borrowed."""
     cdef uint32_t n

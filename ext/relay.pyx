@@ -241,6 +241,7 @@ cdef class Relay(Client):
             self.connecting.task.cancel()
             self.connecting = None
         self.server.note_connect(False)
+        self.server.drop_idle()
         return self.attempt_failed(Failure.CONNECT_TIMEOUT)
 
     # -- from the server -----------------------------------------------------------------------

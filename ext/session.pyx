@@ -239,7 +239,10 @@ cdef int step_join(Session s) except -1:
             s.prior = 0
             s.is_stale = True
             return HIT
-        return s.fail_with(seen.failure, s.entry.cdn)
+        # A request shares the failure of a fetch that began after it. One from before may have met
+        # a server that has been taken out since.
+        if s.joins > 1:
+            return s.fail_with(seen.failure, s.entry.cdn)
     if s.prior:
         s.store.release(s.prior)
         s.prior = 0

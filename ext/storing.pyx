@@ -10,12 +10,14 @@ Called by: session (answer, deliver, error). Each part answers the row to go on 
 import secrets
 from urllib.parse import urljoin, urlsplit
 
-from ext.answers import OBJECT_TOO_LARGE
+from ext.answers import FETCH_REASONS, OBJECT_TOO_LARGE
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 from posix.uio cimport iovec
 
+from ext.arena cimport SC_RESPONSE_ERRORS
+from ext.body cimport breaks_rules
 from ext.cachekey import cache_key
 from ext.client cimport DELIVER, HIT, LOG, MISS, STREAM, WAIT
 from ext.conditions cimport (
@@ -44,7 +46,7 @@ from ext.squeeze cimport Squeezer
 from ext.stream cimport drop_front, keep
 from ext.ruled cimport end_rules
 from ext.timers cimport now_us, wall_us
-from ext.upstream cimport NodeConnection
+from ext.upstream cimport Failure, NodeConnection, TIER_CDN, Tier
 
 cdef enum:
     # Of a multipart answer, which is made in memory: what any client that does not read may leave
@@ -106,6 +108,8 @@ cdef int store_answer(Cached s) except -1:
         s.node_keeps = False
         s.reason = OBJECT_TOO_LARGE
         return s.fail_with(503, s.entry.cdn)
+    if breaks_rules(&s.answer_body, s.got + s.got_used, s.got_size - s.got_used):
+        return junk(s)                         # nobody has seen anything of it yet
     s.ask(&asked)
     memset(&answer, 0, sizeof(Answer))
     answer.head = s.site.scratch(stored_room(h))
@@ -127,6 +131,18 @@ cdef int store_answer(Cached s) except -1:
         give_up_fill(s, ALONE, 0)
         return unshared(s)
     return start_fill(s, coding)
+
+
+cdef int junk(Cached s) except -1:
+    """The body that came with the head is bad: an error instead of the head, as when it is passed
+    on."""
+    cdef Tier tier = s.server.tier
+    s.server.cells[SC_RESPONSE_ERRORS] += 1
+    s.got_used = s.got_size
+    s.node_keeps = False
+    if tier.kind == TIER_CDN:
+        s.reason = FETCH_REASONS[<int>Failure.JUNK]
+    return s.fail_with(503 if tier.kind == TIER_CDN else 502, tier)
 
 
 cdef bint varies_by_client(const Head *h) noexcept:

@@ -300,6 +300,8 @@ cdef class Server:
         self.cells[SC_CONNECTIONS_IDLE] -= 1
 
     cdef int drop_idle(self) except -1:
+        """Close what is kept: the drain is over, or a connect has failed. Where nobody answers a
+        connect, nobody answers on a connection either, and a request would wait for that long."""
         cdef NodeConnection node
         while self.idle is not None:
             node = self.idle
@@ -337,6 +339,7 @@ cdef class Server:
                 # Our own shortage says nothing about the server.
                 if error.errno not in LOCAL_SHORTAGES:
                     self.note_connect(False)
+                    self.drop_idle()
                 if exchange is not None:
                     exchange.on_connect_failed(Failure.CONNECT_FAILED)
             return

@@ -63,7 +63,16 @@ class Receive:
 
 @dataclass(frozen=True)
 class AnswerTarget:
-    """A complete answer whose body is the request's target: it proves whose answer it is."""
+    """A complete answer whose body is the request's target: it proves whose answer it is.
+
+    `is_last`: it says that the connection will be closed, and the next step should do so.
+    """
+
+    is_last: bool = False
+
+    def to(self, target: bytes) -> bytes:
+        """The answer to a request for that."""
+        return answer(target, *((b"Connection: close",) if self.is_last else ()))
 
 
 class Gate:
@@ -132,6 +141,7 @@ class Origin:
         self.errors: list[str] = []
         self.default = default
         self.on_connect = on_connect
+        self.answer_by: Callable[[bytes], Steps] | None = None  # by target; before the script
         self._script = list(script)
         self._changed = threading.Condition()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -159,6 +169,10 @@ class Origin:
         """As if the process were killed: connecting is refused, connections are reset."""
         self._thread.run(self._stop_listening())
         self._thread.call(lambda: [reset(writer) for writer in self._writers])
+
+    def refuse(self) -> None:
+        """Connecting is refused from now on; connections stay."""
+        self._thread.run(self._stop_listening())
 
     def close_connections(self) -> None:
         """FIN on every open connection, as an origin does when its keep-alive time is over."""
@@ -265,12 +279,15 @@ class Origin:
             return False
         request = Request(number, head, bytes(wire.connection.received[start : wire.at]))
         self._note(lambda: self.requests.append(request))
-        steps = self._script.pop(0) if self._script else self.default
+        if self.answer_by is not None:
+            steps = self.answer_by(head.target)
+        else:
+            steps = self._script.pop(0) if self._script else self.default
         if steps and isinstance(steps[0], AtHead):
             steps = steps[1:]
         elif not await self._read_body(request, wire):
             return False
-        steps = [answer(head.target) if step == AnswerTarget() else step for step in steps]
+        steps = [s.to(head.target) if isinstance(s, AnswerTarget) else s for s in steps]
         if not await self._play(steps, wire, writer):
             return False
         return request.is_complete or await self._read_body(request, wire)
