@@ -284,7 +284,9 @@ class Resources:
     def _server_slot(self, server: ServerOrder) -> int:
         """The slot of a server; its state is kept over generations while it is the same machine."""
         slot = self._arena.server_slot(server.key)
-        self._arena.set_server(slot, weight=server.weight)
+        # As HAProxy: what an operator has changed lasts until the file is read again.
+        self._arena.set_server(slot, weight=server.weight, maxconn=0)
+        self._arena.move_server(slot, "", 0)
         if self._targets.get(server.key, server.target) != server.target:
             self._arena.set_server(
                 slot,

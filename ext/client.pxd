@@ -41,6 +41,8 @@ cdef class Client(Member):
     cdef char address[46]          # as text; INET6_ADDRSTRLEN
     cdef uint32_t source           # the address as HAProxy hashes it
     cdef uint32_t requests         # on this connection; also the exchange's serial number
+    cdef uint64_t serial           # of this connection in its worker
+    cdef uint64_t made_us          # timers.now_us of its begin
 
     # the request
     cdef uint8_t method, minor
@@ -58,7 +60,7 @@ cdef class Client(Member):
 
     # its way; the rest is Trip's
     cdef Connecting connecting
-    cdef Server same               # without redispatch: the server that a retry goes to
+    cdef Server same               # the server that the request belongs to: it waits for no other
     cdef uint16_t tried[TRIED_MAX]
     cdef uint8_t tried_count
     cdef CookieSeen cookie

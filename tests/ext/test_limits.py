@@ -11,8 +11,9 @@ from pydantic import BaseModel
 import ext.freshness
 import ext.headers
 import ext.limits
+import ext.observe
 import ext.platform
-import ext.upstream
+import ext.retry
 from edge.settings import Limits, Node, Settings
 from edge.settings.cdn import CdnLimits
 from edge.settings.scalars import Count, Size, Text
@@ -32,8 +33,11 @@ ENUMS = [
     (ext.freshness.Reuse, "freshness"),
     (ext.headers.HeaderId, "headers"),
     (ext.platform.Excess, "platform"),
-    (ext.upstream.Failure, "upstream"),
-    (ext.upstream.NoRetry, "upstream"),
+    (ext.observe.Observed, "observe"),
+    (ext.observe.Layer, "observe"),
+    (ext.retry.Failure, "retry"),
+    (ext.retry.NoRetry, "retry"),
+    (ext.retry.RetryOn, "retry"),
 ]
 
 
