@@ -109,9 +109,7 @@ class Worker:
             self._connect_hops(planned)
         self._site.start(self._store)
         assert self._job.row is not None
-        self._orders = Orders(
-            self._site, self._arena, self._job.row, list(self._tiers.values())
-        )
+        self._orders = Orders(self._site, self._arena, self._job.row, list(self._tiers.values()))
         for listener in self._job.listeners:
             await self._listen(listener)
         self._tick()

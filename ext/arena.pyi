@@ -1,4 +1,5 @@
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 class ServerView(TypedDict):
     state: int
@@ -15,23 +16,6 @@ class ServerView(TypedDict):
     last_error: int
     address: str
     port: int
-
-class SessionView(TypedDict):
-    id: int
-    age_us: int
-    requests: int
-    request_us: int
-    tier: int
-    server: int
-    target: int
-    expires_ms: int
-    fd: int
-    server_fd: int
-    held_bytes: int
-    phase: int
-    wait: int
-    row: int
-    address: str
 
 class RowView(TypedDict):
     row: int
@@ -77,7 +61,7 @@ class Arena:
     def maxconn(self, tier: int) -> int: ...
     def ask_sessions(self) -> list[int]: ...
     def has_told(self, row: int) -> bool: ...
-    def sessions(self, row: int) -> tuple[int, list[SessionView], int, int, int]: ...
+    def sessions(self, row: int) -> tuple[int, list[Mapping[str, Any]], int, int, int]: ...
     def kill_session(self, row: int, session: int) -> None: ...
     def was_killed(self, row: int) -> bool: ...
     def claim_row(self, pid: int) -> int: ...

@@ -20,6 +20,7 @@ from edge.control.fastly import PurgeApi
 from edge.control.guard import Guard
 from edge.control.haproxy.page_http import Page
 from edge.control.haproxy.runtime import look_for_ever, make_commands, serve_cli
+from edge.control.marks import Marks
 from edge.control.nodes import NodeApi
 from edge.control.reload import ReloadApi
 from edge.control.specs import check_specs, unchecked_slots
@@ -51,8 +52,9 @@ async def serve(job: Job) -> None:
     settings = Settings.model_validate_json(job.settings_json())
     plan = build_plan(settings, job.tier)
     arena = Arena.attach(job.arena_fd)
+    marks = Marks(arena, plan, job.slots["servers"], say_change)
     runner = HealthRunner(
-        arena, check_specs(plan, job, arena), unchecked_slots(plan, job), say_change
+        arena, check_specs(plan, job, arena), unchecked_slots(plan, job), marks.on_change
     )
     store = attach_store(job)
     view = ControlView(arena, plan, job, runner.servers, store)

@@ -14,11 +14,13 @@ from edge.health.checks import (
     build_request,
 )
 from edge.health.machine import Thresholds
+from edge.health.observed import OnError
 from edge.health.runner import CheckSpec
 from edge.job import Job
 from edge.plan import CheckPlan, Plan
 from edge.settings import HealthCheck
 from edge.settings.address import split_address
+from edge.settings.haproxy import Haproxy
 from edge.settings.health_check import status_ranges
 from ext.arena import Arena
 
@@ -26,6 +28,12 @@ from ext.arena import Arena
 def check_specs(plan: Plan, job: Job, arena: Arena) -> list[CheckSpec]:
     """Every check of the plan, ready to run."""
     slots = job.slots["servers"]
+    observers = {
+        server.key: OnError(tier.settings.on_error)
+        for tier in plan.tiers
+        if isinstance(tier.settings, Haproxy) and tier.settings.observe is not None
+        for server in tier.servers
+    }
     return [
         CheckSpec(
             key=check.key,
@@ -33,6 +41,7 @@ def check_specs(plan: Plan, job: Job, arena: Arena) -> list[CheckSpec]:
             probe=_probe(check, plan, slots, arena),
             timeout_s=_or(check.health_check.timeout_s, check.health_check.interval_s),
             thresholds=_thresholds(check.health_check),
+            on_error=observers.get(check.key),
         )
         for check in plan.checks
         if check.health_check.enabled

@@ -93,6 +93,11 @@ class HealthMachine:
         if self._counter < self.thresholds.rise:
             self._counter = 0
 
+    def on_sudden_death(self) -> None:
+        """The next failure but one is fatal: HAProxy's `on-error sudden-death`, before it counts
+        one."""
+        self._counter = min(self._counter, self.thresholds.rise + 1)
+
     def on_state_seen(self, is_up: bool) -> bool:
         """Adopts a state somebody else wrote: a worker's mark-down, another process's check.
 

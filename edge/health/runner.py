@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from edge.clock import now
 from edge.health.checks import CheckStatus, Outcome, Probe, Verdict
 from edge.health.machine import HealthMachine, Thresholds
+from edge.health.observed import OnError, outcome_of
 from ext.limits import AdminState, ServerState
 
 # Half of the 100 ms within which a failed connect must lead to a check.
@@ -60,6 +61,7 @@ class CheckSpec:
     probe: Probe
     timeout_s: float
     thresholds: Thresholds
+    on_error: OnError | None = None  # what workers' observations lead to; None: they make none
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class ServerChecks:
         self.failures = 0  # failed checks while UP, as HAProxy's chkfail
         self.times_down = 0  # changes from UP to DOWN or maintenance, as HAProxy's chkdown
         self.is_paused = False  # by an operator: HAProxy's `disable health`
+        self.times_observed = 0  # how often errors came to their limit, as HAProxy's hanafail
+        self._error_events = states.server(spec.slot)["error_events"]
         self._states = states
         self._on_change = on_change
         self._machine = _machine_for(spec, states)
@@ -111,10 +115,32 @@ class ServerChecks:
         if self.is_paused and self._machine.is_up and view["state"] != ServerState.UP:
             self._states.set_server(self.spec.slot, state=ServerState.UP, connect_fail_streak=0)
             return
+        if view["error_events"] != self._error_events:
+            self._error_events = view["error_events"]
+            self._on_errors(view)
+            view = self._states.server(self.spec.slot)
         self._adopt(view["state"] == ServerState.UP)
         if self._machine.on_connect_failures_seen(view["connect_fail_streak"]):
             self._is_check_due_now = True
             self._wake.set()
+
+    def _on_errors(self, view: Mapping[str, Any]) -> None:
+        """Workers have seen as many errors in a row as `error_limit`: HAProxy's `on-error`."""
+        on_error = self.spec.on_error
+        if on_error is None or self.is_paused or self._was_in_maintenance:
+            return
+        self.times_observed += 1
+        self._due_at = min(self._due_at, now() + self.spec.thresholds.fast_interval_s)
+        self._wake.set()
+        if on_error is OnError.FASTINTER:
+            return
+        self.last = outcome_of(view)
+        if on_error is OnError.MARK_DOWN:  # the worker has done it, which is adopted
+            self._adopt(view["state"] == ServerState.UP, self.last)
+            return
+        if on_error is OnError.SUDDEN_DEATH:
+            self._machine.on_sudden_death()
+        self._apply(self.last, view["connect_fail_streak"])
 
     def pause(self) -> None:
         """No more checks until `resume`; the state stays as it is."""
@@ -175,7 +201,7 @@ class ServerChecks:
         if changed:
             self._tell(outcome)
 
-    def _adopt(self, is_up: bool) -> None:
+    def _adopt(self, is_up: bool, outcome: Outcome | None = None) -> None:
         if not self._machine.on_state_seen(is_up):
             return
         status = None if is_up else CheckStatus.HANA.value
@@ -184,7 +210,7 @@ class ServerChecks:
         )
         self._due_at = min(self._due_at, now() + self._machine.interval_s())
         self._wake.set()
-        self._tell(None)
+        self._tell(outcome)
 
     def _look_at_maintenance(self, is_in_maintenance: bool) -> None:
         if self._was_in_maintenance and not is_in_maintenance:

@@ -2,8 +2,8 @@
 
 A command is found by its leading words. Permission is asked for before anything else of it is
 looked at, as HAProxy does. Commands for what edge does not have (maps, certificates, agents that
-exist, `set maxconn`: limits are fixed when a worker starts) are unknown, and the answer lists what
-is known. `show env` is left out: tokens of other services stand in the environment.
+exist) are unknown, and the answer lists what is known. `show env` is left out: tokens of other
+services stand in the environment. What is about running traffic stands in traffic.py.
 
 deviates: `set server ... health stopping` is refused, since nothing here serves only its regulars.
 """
@@ -11,7 +11,7 @@ deviates: `set server ... health stopping` is refused, since nothing here serves
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
@@ -29,6 +29,7 @@ from edge.control.haproxy.statistics import (
     stat_rows,
 )
 from edge.control.haproxy.tables import Tables
+from edge.control.haproxy.traffic import Traffic
 from ext.limits import AdminState
 
 LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,9})")
@@ -105,14 +106,21 @@ class Command:
     usage: str
     level: Level
     run: Callable[[Client, Sequence[str]], str]
+    prepare: Callable[[Sequence[str]], Awaitable[None]] | None = None  # what it waits for
 
 
 class Commands:
     """All commands over one control process."""
 
     def __init__(
-        self, snapshots: Snapshots, changes: Changes, rates: Rates, tables: Tables | None = None
+        self,
+        snapshots: Snapshots,
+        changes: Changes,
+        rates: Rates,
+        tables: Tables | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
+        self.traffic = traffic
         self.snapshots = snapshots
         self.changes = changes
         self.rates = rates
@@ -133,6 +141,13 @@ class Commands:
             return command.run(client, words[len(command.words) :])
         except CommandError as error:
             return str(error)
+
+    async def prepare(self, client: Client, line: str) -> None:
+        """Waits for what the command is about to tell: workers are asked first."""
+        words = split_words(line)
+        command = self._find(words)
+        if command is not None and command.prepare is not None and client.level >= command.level:
+            await command.prepare(words[len(command.words) :])
 
     def look(self) -> None:
         """Counts for the rates, and what has expired in tables; once a second."""
@@ -203,14 +218,16 @@ class Commands:
             ),
             ("show servers conn", " [<backend>]", "connections", everyone, self._show_conn),
             ("show servers state", " [<backend>]", "states", everyone, self._show_state),
-            ("show sess", " [id]", "list of current sessions", operator, self._show_sess),
             ("show stat", " [json|no-maint|typed|up]*", "counters", everyone, self._show_stat),
             ("show table", " <table> [<filter>]*", "dump a table", everyone, self._show_table),
             ("show version", "", "show version of the process", everyone, self._show_version),
             ("user", "", "lower this session's level to user", everyone, self._user),
         ):
-            usage = f"{words + arguments:<{USAGE_CHARS}}: {text}"
-            yield Command(tuple(words.split()), usage, level, run)
+            yield Command(tuple(words.split()), usage_of(words + arguments, text), level, run)
+        for row in self.traffic.rows() if self.traffic is not None else ():
+            usage = usage_of(row.words + row.arguments, row.text)
+            level = Level[row.level.upper()]
+            yield Command(tuple(row.words.split()), usage, level, row.run, row.prepare)
 
     # -- what is shown -------------------------------------------------------------------------
 
@@ -254,10 +271,6 @@ class Commands:
             _proxy_id(self.snapshots.proxies(), words[0])
         return reports.captured_errors(wall())
 
-    def _show_sess(self, _client: Client, words: Sequence[str]) -> str:
-        """The workers' sessions are not listed: as HAProxy answers when there is none."""
-        return "Session not found.\n" if words and words[0] != "all" else ""
-
     def _show_table(self, client: Client, words: Sequence[str]) -> str:
         return self.tables.show(words, is_privileged=client.level >= Level.OPERATOR)
 
@@ -291,6 +304,8 @@ class Commands:
             if value not in HEALTHS:
                 raise CommandError(EXPECTS_HEALTH)
             self.changes.set_health(server, is_up=HEALTHS[value])
+        elif what == "addr" and self.traffic is not None:
+            return self.traffic.set_address(server, words[2:])
         else:
             raise CommandError(UNSETTABLE.get(what, SET_SERVER_USAGE))
         return ""
@@ -349,6 +364,10 @@ class Commands:
             raise CommandError("Invalid timeout value.\n")
         client.timeout_s = seconds
         return ""
+
+
+def usage_of(command: str, text: str) -> str:
+    return f"{command:<{USAGE_CHARS}}: {text}"
 
 
 def split_words(line: str) -> list[str]:

@@ -15,7 +15,6 @@ from edge.control.haproxy.formats import PROCESS_NUMBER, Row
 from edge.control.haproxy.rates import Rates
 from edge.control.haproxy.snapshot import Proxy, Server, Snapshots
 from edge.control.haproxy.statistics import health_of
-from edge.settings.address import split_address
 from ext.limits import AdminState
 
 STATE_FILE_VERSION = 1
@@ -118,7 +117,7 @@ def servers_conn(proxies: list[Proxy], workers: int) -> str:
         f" unsafe_nb safe_nb idle_lim idle_cur {per_thread}"
     ]
     for proxy, server in _servers(proxies):
-        host, port = split_address(server.plan.address or "-:1")
+        host, port = server.host, server.port
         idle = server.view.counters["connections_idle"]
         used = max(0, server.view.counters["connections_open"] - idle)
         lines.append(
@@ -140,7 +139,7 @@ def _servers(proxies: list[Proxy]) -> Iterator[tuple[Proxy, Server]]:
 
 
 def _state_fields(proxy: Proxy, server: Server, wall_s: float) -> Iterator[object]:
-    host, port = split_address(server.plan.address or "-:1")
+    host, port = server.host, server.port
     is_name = host[-1:].isalpha() and ":" not in host
     yield from (proxy.id, proxy.name, server.id, server.plan.name, "-" if is_name else host)
     yield RUNNING if server.is_running else STOPPED

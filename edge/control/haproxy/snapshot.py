@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from edge.control.view import ControlView, ServerView, TierView
 from edge.health.runner import ServerChecks
 from edge.plan import Plan, ServerPlan, TierPlan
+from edge.settings.address import split_address
 from edge.settings.balance import is_static
 from edge.settings.haproxy import Haproxy
 from ext.arena import Arena
-from ext.limits import AdminState, ServerState
+from ext.limits import AdminState, Limit, ServerState
 
 FIRST_PROXY_ID = 2  # HAProxy's first proxy is the one of its own sockets
 FIRST_SERVER_ID = 1
@@ -31,6 +32,9 @@ class Server:
     view: ServerView
     is_up: bool
     health: int
+    host: str  # where it is now: an operator may have moved it
+    port: int
+    maxconn: int  # as it is now; 0: no limit
     is_static: bool = False  # gets its whole weight or nothing
 
     @property
@@ -120,7 +124,24 @@ class Snapshots:
             slot = self._slots[server.key]
             state = self._arena.server(slot)
             is_up = state["state"] == ServerState.UP
-            yield Server(number, slot, server, view, is_up, state["health"], is_fixed)
+            host, port = split_address(server.address or "-:1")
+            yield Server(
+                number,
+                slot,
+                server,
+                view,
+                is_up,
+                state["health"],
+                state["address"] or host,
+                state["port"] or port,
+                limit_of(server.maxconn, state["maxconn"]),
+                is_fixed,
+            )
+
+
+def limit_of(configured: int, given: int) -> int:
+    """A server's maxconn, from that of the file and what the arena says instead."""
+    return 0 if given == Limit.MAXCONN_NONE else given or configured
 
 
 def find_proxy(proxies: list[Proxy], name: str) -> Proxy | None:

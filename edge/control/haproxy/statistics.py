@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from edge.control.haproxy.formats import BACKEND, FRONTEND, PROCESS_NUMBER, SERVER, Row, Value
 from edge.control.haproxy.rates import Rate, Rates
 from edge.control.haproxy.snapshot import Proxy, Server
-from edge.settings.address import join_address, split_address
+from edge.settings.address import join_address
 from edge.settings.balance import read_balance
 from ext.limits import AdminState
 
@@ -180,14 +180,14 @@ def _server(proxy: Proxy, server: Server, moment: Moment) -> Row:
     is_backup = server.plan.backup
     legends: dict[str, Value] = {}
     if moment.shows_legends and server.plan.address is not None:
-        legends["addr"] = join_address(*split_address(server.plan.address))
-    if server.plan.maxconn:
-        legends["slim"] = server.plan.maxconn
+        legends["addr"] = join_address(server.host, server.port)
+    legends |= _limits(server)
     return {
         **_head(proxy, server.plan.name, server.id, SERVER),
         **_responses(counters),
         "dresp": 0,
         "wrew": 0,
+        "qcur": counters["queued"],
         "scur": counters["in_flight"],
         "stot": counters["requests"],
         "bin": counters["bytes_in"],
@@ -217,12 +217,25 @@ def _server(proxy: Proxy, server: Server, moment: Moment) -> Row:
     }
 
 
+def _limits(server: Server) -> dict[str, Value]:
+    limits: dict[str, Value] = {}
+    if server.maxconn:
+        limits["slim"] = server.maxconn
+    if server.plan.maxqueue:
+        limits["qlimit"] = server.plan.maxqueue
+    return limits
+
+
 def _checks(server: Server) -> Row:
     """The columns of a server that is checked; its result is hidden during maintenance."""
     checks = server.checks
     if checks is None:
         return {}
-    row: dict[str, Value] = {"chkfail": checks.failures, "chkdown": checks.times_down}
+    row: dict[str, Value] = {
+        "chkfail": checks.failures,
+        "chkdown": checks.times_down,
+        "hanafail": checks.times_observed,
+    }
     if server.view.admin is AdminState.MAINT:
         return row
     status = server.view.check_status or "INI"
