@@ -60,12 +60,12 @@ ACCEPT_BACKLOG = 4096
 FULLCONN_PART = 10  # HAProxy's automatic `fullconn`: a tenth of the connections
 HASHED = frozenset({"source", "uri", "url_param", "hdr"})  # a retry would go to the same server
 POOL_PURGE_S = 5.0  # HAProxy's default, for tiers that have no such key
-RETRY_DEFAULT = RetryOn.ON_CONNECT | RetryOn.ON_EMPTY | RetryOn.ON_PARTIAL
+RETRY_DEFAULT = RetryOn.ON_CONNECT | RetryOn.ON_EMPTY
 RETRY_CLASSES = {
     "none": 0,
     "conn-failure": RetryOn.ON_CONNECT,
     "empty-response": RetryOn.ON_EMPTY,
-    "junk-response": RetryOn.ON_JUNK | RetryOn.ON_PARTIAL,
+    "junk-response": RetryOn.ON_JUNK,
     "response-timeout": RetryOn.ON_TIMEOUT,
     "0rtt-rejected": 0,
 }

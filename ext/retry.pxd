@@ -21,10 +21,9 @@ cpdef enum NoRetry:
 
 cpdef enum RetryOn:                # bits; HAProxy's classes
     ON_CONNECT = 1                 # conn-failure
-    ON_EMPTY = 2                   # empty-response
-    ON_PARTIAL = 4                 # of junk-response: an answer's head that was cut short
-    ON_JUNK = 8                    # of junk-response: what is no HTTP/1.1 answer
-    ON_TIMEOUT = 16                # response-timeout
+    ON_EMPTY = 2                   # empty-response; in HAProxy also a head that is cut short
+    ON_JUNK = 4                    # junk-response
+    ON_TIMEOUT = 8                 # response-timeout
     ON_401 = 1 << 8
     ON_403 = 1 << 9
     ON_404 = 1 << 10

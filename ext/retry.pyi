@@ -21,9 +21,8 @@ class NoRetry(IntEnum):
 class RetryOn(IntFlag):
     ON_CONNECT = 1
     ON_EMPTY = 2
-    ON_PARTIAL = 4
-    ON_JUNK = 8
-    ON_TIMEOUT = 16
+    ON_JUNK = 4
+    ON_TIMEOUT = 8
     ON_401 = 256
     ON_403 = 512
     ON_404 = 1024

@@ -28,10 +28,9 @@ cdef uint32_t bit_of_status(int status) noexcept nogil:
 cdef uint32_t bit_of(int failure) noexcept nogil:
     if failure == Failure.CONNECT_FAILED or failure == Failure.CONNECT_TIMEOUT:
         return RetryOn.ON_CONNECT
-    if failure == Failure.CLOSED_REUSED or failure == Failure.CLOSED_EMPTY:
+    if (failure == Failure.CLOSED_REUSED or failure == Failure.CLOSED_EMPTY
+            or failure == Failure.CLOSED_PARTIAL):
         return RetryOn.ON_EMPTY
-    if failure == Failure.CLOSED_PARTIAL:
-        return RetryOn.ON_PARTIAL
     if failure == Failure.JUNK:
         return RetryOn.ON_JUNK
     return RetryOn.ON_TIMEOUT if failure == Failure.ANSWER_TIMEOUT else ON_SOME_STATUS

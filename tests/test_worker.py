@@ -216,7 +216,7 @@ def test_tier_options_of_haproxy() -> None:
         },
         "retries": 3,
         "redispatch": 1,
-        "retry_on": RetryOn.ON_CONNECT | RetryOn.ON_EMPTY | RetryOn.ON_PARTIAL,
+        "retry_on": RetryOn.ON_CONNECT | RetryOn.ON_EMPTY,
         "retry_unsafe": False,
         "observe": Layer.LAYER_NONE,
         "marks_down": False,

@@ -136,6 +136,7 @@ class ServerChecks:
             return
         self.last = outcome_of(view)
         if on_error is OnError.MARK_DOWN:  # the worker has done it, which is adopted
+            self.failures += self._machine.is_up
             self._adopt(view["state"] == ServerState.UP, self.last)
             return
         if on_error is OnError.SUDDEN_DEATH:

@@ -88,7 +88,7 @@ class ServerPolicy(Tier):
         Field(
             description="What is tried again, as in HAProxy: none, conn-failure, empty-response,"
             " junk-response, response-timeout, 0rtt-rejected, all-retryable-errors, and statuses."
-            " Absent: conn-failure and answers whose head does not come to its end."
+            " Absent: conn-failure and empty-response."
         ),
     ] = None
     retry_unsafe: Annotated[

@@ -19,7 +19,7 @@ BITS = {
     Failure.CONNECT_TIMEOUT: RetryOn.ON_CONNECT,
     Failure.CLOSED_REUSED: RetryOn.ON_EMPTY,
     Failure.CLOSED_EMPTY: RetryOn.ON_EMPTY,
-    Failure.CLOSED_PARTIAL: RetryOn.ON_PARTIAL,
+    Failure.CLOSED_PARTIAL: RetryOn.ON_EMPTY,
     Failure.JUNK: RetryOn.ON_JUNK,
     Failure.ANSWER_TIMEOUT: RetryOn.ON_TIMEOUT,
     Failure.REFUSED_BY_STATUS: RetryOn.ON_503,

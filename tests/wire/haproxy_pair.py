@@ -117,12 +117,12 @@ def run_pair(folder: Path, *, is_checked: bool, level: str = "admin") -> Iterato
             level=level,
             checks=EDGE_CHECKS if is_checked else EDGE_NO_CHECKS,
         )
-        with run_edge(text, folder), realrun_haproxy(file, theirs):
+        with run_edge(text, folder), real_haproxy(file, theirs):
             yield Pair(theirs, ours)
 
 
 @contextmanager
-def realrun_haproxy(file: Path, side: Side) -> Iterator[None]:
+def real_haproxy(file: Path, side: Side) -> Iterator[None]:
     """Debian's HAProxy with a configuration file whose CLI is `side`'s."""
     program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if program is None:

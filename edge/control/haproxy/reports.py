@@ -20,6 +20,7 @@ from ext.limits import AdminState
 STATE_FILE_VERSION = 1
 PRODUCT = "HAProxy"  # clients refuse to talk to anything else
 INTERFACE_VERSION = "2.6"
+INTERFACE_DATE = "2022/05/31"  # of HAProxy 2.6.0
 DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
 
 # HAProxy's numbers: operational state, admin flags, check results, check states.
@@ -49,14 +50,17 @@ def info_row(snapshots: Snapshots, rates: Rates, wall_s: float) -> Row:
     def total(counter: str) -> int:
         return sum(proxy.view.counters[counter] for proxy in proxies)
 
+    workers = len(view.workers())
     uptime_s = max(0, int(wall_s - view.started_at))
     files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    maxconns = [proxy.settings.max_connections or files_max for proxy in proxies]
     found = [rates.of(f"{proxy.name} connections") for proxy in proxies]
     connections = [rate for rate in found if rate is not None]
     return {
         "Name": PRODUCT,
         "Version": version_text(view.version),
-        "Nbthread": len(view.workers()),
+        "Release_date": INTERFACE_DATE,
+        "Nbthread": workers,
         "Nbproc": 1,
         "Process_num": PROCESS_NUMBER,
         "Pid": view.supervisor_pid,
@@ -64,6 +68,7 @@ def info_row(snapshots: Snapshots, rates: Rates, wall_s: float) -> Row:
         "Uptime_sec": uptime_s,
         "Ulimit-n": files_max,
         "Maxsock": files_max,
+        "Maxconn": snapshots.maxconn or workers * sum(maxconns),
         "CurrConns": total("connections_open"),
         "CumConns": total("connections"),
         "CumReq": total("requests"),
@@ -75,6 +80,9 @@ def info_row(snapshots: Snapshots, rates: Rates, wall_s: float) -> Row:
         "ConnRate": sum(rate.rate for rate in connections),
         "ConnRateLimit": 0,
         "MaxConnRate": max((rate.rate_max for rate in connections), default=0),
+        # hatop wants them: what is under way; nothing waits to run, since events run at once.
+        "Tasks": total("connections_open") + total("in_flight"),
+        "Run_queue": 0,
         "node": socket.gethostname(),
         "description": f"edge {view.version}",
         "Stopping": 0,

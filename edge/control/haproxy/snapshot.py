@@ -107,6 +107,11 @@ class Snapshots:
         names = {tier.name for tier in self._plan.tiers if tier.kind == "haproxy"}
         return sum(listener.tier in names for listener in self._plan.listeners)
 
+    @property
+    def maxconn(self) -> int:
+        """Client connections that an operator allows in all; 0: as configured."""
+        return self._arena.maxconn(-1)
+
     def _proxies(self) -> Iterator[Proxy]:
         views = {view.name: view for view in self.view.tiers()}
         number = FIRST_PROXY_ID
