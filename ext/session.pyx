@@ -630,7 +630,8 @@ cdef int choose(Session s, Tier tier, int row) except -1:
     cdef int index
     cdef Server server
     cdef Server bound = s.same if s.same is not None and s.same.tier is tier else None
-    if bound is not None and tier.redispatch_after and not bound.is_up():
+    if (bound is not None and tier.redispatch_after and (again or s.tried_count)
+            and not bound.is_up()):
         bound = s.same = None              # it need not wait for what is gone
     if bound is not None and not again and bound.has_no_room():
         bound = s.same = None
