@@ -80,7 +80,7 @@ LAYER = {
     "ext.storing": DRIVER,
     "ext.trip": DRIVER,
     "ext.upstream": DRIVER,
-    "ext.observe": DRIVER,
+    "ext.observe": BASE,
     "ext.orders": DRIVER,
     "ext.queue": BASE,
     "ext.retry": PHASE,

@@ -19,7 +19,7 @@ import asyncio
 import errno
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import Protocol
 
@@ -80,6 +80,10 @@ class Probe(Protocol):
 
     async def run(self, timeout_s: float) -> Outcome: ...
 
+    def at(self, host: str, port: int) -> Probe:
+        """The same of a server that an operator has moved."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TcpProbe:
@@ -99,6 +103,9 @@ class TcpProbe:
             return _connect_failed(started, error)
         writer.transport.abort()
         return _outcome(started, Verdict.PASSED, CheckStatus.L4OK)
+
+    def at(self, host: str, port: int) -> Probe:
+        return replace(self, host=host, port=port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,9 @@ class HttpProbe:
             if writer is not None:
                 writer.transport.abort()
 
+    def at(self, host: str, port: int) -> Probe:
+        return replace(self, host=host, port=port)
+
     def _judge(self, started: float, head: bytes | None) -> Outcome:
         match = STATUS_LINE.match(head) if head is not None else None
         if match is None:
@@ -163,6 +173,9 @@ class TierProbe:
         if self.usable_servers() > 0:
             return _outcome(started, Verdict.PASSED, CheckStatus.L7OK, 200)
         return _outcome(started, Verdict.FAILED, CheckStatus.L7STS, 503, "no usable server")
+
+    def at(self, host: str, port: int) -> Probe:
+        return self  # it has no address
 
 
 def build_request(method: str, path: str, host: str | None) -> bytes:

@@ -172,9 +172,13 @@ class ServerChecks:
         self._is_check_due_now = False
 
     async def _check(self) -> None:
-        streak = self._states.server(self.spec.slot)["connect_fail_streak"]
+        view = self._states.server(self.spec.slot)
+        streak = view["connect_fail_streak"]
         began_at = now()
-        self.last = await self.spec.probe.run(self.spec.timeout_s)
+        probe = self.spec.probe
+        if view["address"]:  # an operator has moved the server
+            probe = probe.at(view["address"], view["port"])
+        self.last = await probe.run(self.spec.timeout_s)
         self.last_began_at = began_at
         self._adopt(self._states.server(self.spec.slot)["state"] == ServerState.UP)
         self._apply(self.last, streak)

@@ -197,6 +197,16 @@ def test_a_server_is_moved(tmp_path: Path) -> None:
         old.wait_closed(0)
 
 
+def test_a_moved_server_is_checked_where_it_is(tmp_path: Path) -> None:
+    with Origin() as old, Origin() as new:
+        side = Side(tmp_path / "edge.sock", free_port())
+        text = CONFIG.format(port=side.port, socket=side.socket, node=old.port)
+        text = text.replace("{enabled: false}", "{interval: 20ms, path: /check}")
+        with run_edge(text, tmp_path):
+            side.ask(f"set server haproxy/node1 addr 127.0.0.1 port {new.port}")
+            assert new.wait_requests(1)[0].head.target == b"/check"
+
+
 def test_pools_add_up(tmp_path: Path) -> None:
     with Origin() as node, shop(tmp_path, node) as side, ExitStack() as stack:
         started = [start(stack, side, node) for _ in range(3)]
