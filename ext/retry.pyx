@@ -15,12 +15,18 @@ deviates: HAProxy repeats every method for what `retry-on` lists. Here that take
 cdef uint32_t bit_of_status(int status) noexcept nogil:
     """The bit of a status that `retry_on` may name; 0 for all others."""
     if status < 500:
-        if status == 401: return RetryOn.ON_401
-        if status == 403: return RetryOn.ON_403
-        if status == 404: return RetryOn.ON_404
-        if status == 408: return RetryOn.ON_408
-        if status == 421: return RetryOn.ON_421
-        if status == 425: return RetryOn.ON_425
+        if status == 401:
+            return RetryOn.ON_401
+        if status == 403:
+            return RetryOn.ON_403
+        if status == 404:
+            return RetryOn.ON_404
+        if status == 408:
+            return RetryOn.ON_408
+        if status == 421:
+            return RetryOn.ON_421
+        if status == 425:
+            return RetryOn.ON_425
         return RetryOn.ON_429 if status == 429 else 0
     return <uint32_t>RetryOn.ON_500 << (status - 500) if status <= 504 else 0
 

@@ -27,7 +27,7 @@ from ext.arena cimport (SC_CONNECTS, SC_CONNECT_ERRORS, SC_CONNECTIONS_OPEN, SC_
                         SC_IN_FLIGHT, SC_QUEUED, SC_REUSES, TC_QUEUED, ServerSlot, edge_add32,
                         edge_fence, edge_load32, edge_load64, edge_store32)
 from ext.limits cimport ADDRESS_BYTES_MAX, AdminState, ServerState, TICK_MS
-from ext.observe cimport LAYER_NONE, LAYER_7, Observed, observe
+from ext.observe cimport LAYER_NONE, LAYER_7, Observed, observe as count_sign
 from ext.queue cimport goes_before
 from ext.retry cimport ON_SOME_STATUS, Failure, RetryOn
 from ext.timers cimport now_ms
@@ -489,8 +489,8 @@ cdef class Server:
         cdef ServerSlot *s = &self.arena.servers[self.slot]
         cdef char address[ADDRESS_BYTES_MAX]
         cdef uint32_t moves, port
-        cdef int i
-        for i in range(READS_MAX):
+        cdef int _i
+        for _i in range(READS_MAX):
             moves = edge_load32(&s.moves)
             memcpy(address, s.address, ADDRESS_BYTES_MAX)
             port = s.port
@@ -510,7 +510,7 @@ cdef class Server:
     cdef int observe(self, int what) except -1:
         """Passive health, as HAProxy's `observe`."""
         if self.tier.observing.layer:
-            observe(self.arena, self.slot, &self.tier.observing, what)
+            count_sign(self.arena, self.slot, &self.tier.observing, what)
         return 0
 
     cdef void note_connect(self, bint good) noexcept:

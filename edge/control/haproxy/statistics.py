@@ -234,8 +234,9 @@ def _checks(server: Server) -> Row:
     row: dict[str, Value] = {
         "chkfail": checks.failures,
         "chkdown": checks.times_down,
-        "hanafail": checks.times_observed,
     }
+    if checks.spec.on_error is not None:
+        row["hanafail"] = checks.times_observed
     if server.view.admin is AdminState.MAINT:
         return row
     status = server.view.check_status or "INI"
