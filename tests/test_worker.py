@@ -221,6 +221,7 @@ def test_tier_options_of_haproxy() -> None:
         "observe": Layer.LAYER_NONE,
         "marks_down": False,
         "fullconn": connections_max() // 10,
+        "is_hash": False,
         "reuse": "safe",
         "purge_ms": 5_000,
         "retry_after_s": 1,

@@ -117,6 +117,7 @@ class Pool:
                 "timeouts_ms": dict.fromkeys(TIMEOUTS, 1000),
                 "retries": 3,
                 "redispatch": 1,
+                "is_hash": False,
                 "retry_on": int(RetryOn.ON_CONNECT),
                 "retry_unsafe": False,
                 "observe": observe,
