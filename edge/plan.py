@@ -43,6 +43,8 @@ class ServerPlan:
     weight: int = 1
     backup: bool = False
     maxconn: int = 0
+    minconn: int = 0
+    maxqueue: int = 0
     node: str | None = None
     cookie: str | None = None
     agent_port: int | None = None
@@ -227,7 +229,12 @@ def _targets(settings: Settings, *, fused: bool) -> tuple[ServerPlan, ...]:
 
 
 def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[ServerPlan, ...]:
-    maxconn = settings.haproxy.server_maxconn if settings.haproxy is not None else 0
+    haproxy = settings.haproxy
+    maxconn, minconn, maxqueue = (
+        (0, 0, 0)
+        if haproxy is None
+        else (haproxy.server_maxconn, haproxy.server_minconn, haproxy.server_maxqueue)
+    )
     return tuple(
         ServerPlan(
             name=node.name,
@@ -236,7 +243,10 @@ def _node_servers(tier: str, settings: Settings, nodes: list[Node]) -> tuple[Ser
             next_tier=None,
             weight=node.weight,
             backup=node.backup,
-            maxconn=node.maxconn or maxconn,
+            # As HAProxy: a `minconn` that is not below `maxconn` is the limit.
+            maxconn=max(node.maxconn or maxconn, node.minconn or minconn),
+            minconn=node.minconn or minconn,
+            maxqueue=node.maxqueue or maxqueue,
             node=node.name,
             cookie=node.cookie or node.name,
             agent_port=node.agent_port,

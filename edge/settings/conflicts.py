@@ -40,6 +40,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _unfit_tcp(values)
     yield from _unused_networks(values)
     yield from _mixed_checks(values)
+    yield from _unfit_server_policy(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -160,6 +161,23 @@ def _unused_hash(values: Mapping[str, object]) -> Iterator[Conflict]:
     if isinstance(factor, int) and 0 < factor <= 100:
         text = "must be above 100 (per cent of the mean), else nobody could be served; 0: no bound"
         yield ("haproxy", "hash_balance_factor"), text
+
+
+def _unfit_server_policy(values: Mapping[str, object]) -> Iterator[Conflict]:
+    haproxy = _mapping(values.get("haproxy"))
+    check = _mapping(haproxy.get("health_check"))
+    classes = haproxy.get("retry_on")
+    if isinstance(classes, list) and "none" in classes and len(classes) > 1:
+        yield ("haproxy", "retry_on"), "`none` is for itself: leave it out, or the others"
+    if check.get("enabled") is False:
+        for key in ("observe", "on_marked_down", "on_marked_up"):
+            if haproxy.get(key) is not None:
+                text = "needs health checks: nobody else could raise a server again"
+                yield ("haproxy", key), f"{text}; leave it out, or enable them"
+    if haproxy.get("observe") is None and "on_error" in haproxy:
+        yield ("haproxy", "on_error"), "changes nothing without `observe`: say what is observed"
+    if haproxy.get("retries") == 0 and classes not in (None, ["none"]):
+        yield ("haproxy", "retry_on"), "changes nothing with `retries: 0`"
 
 
 def _shared_pops(values: Mapping[str, object]) -> Iterator[Conflict]:

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 import ext.freshness
 import ext.headers
 import ext.limits
+import ext.observe
 import ext.platform
 import ext.proxyline
-import ext.upstream
+import ext.retry
 from edge.settings import Limits, Node, Settings
 from edge.settings.cdn import CdnLimits
 from edge.settings.scalars import Count, Size, Text
@@ -34,8 +35,11 @@ ENUMS = [
     (ext.headers.HeaderId, "headers"),
     (ext.platform.Excess, "platform"),
     (ext.proxyline.BadProxy, "proxyline"),
-    (ext.upstream.Failure, "upstream"),
-    (ext.upstream.NoRetry, "upstream"),
+    (ext.observe.Observed, "observe"),
+    (ext.observe.Layer, "observe"),
+    (ext.retry.Failure, "retry"),
+    (ext.retry.NoRetry, "retry"),
+    (ext.retry.RetryOn, "retry"),
 ]
 
 
