@@ -48,7 +48,16 @@ def tcp_tier_options(settings: Tcp, connections_max: int) -> dict[str, Any]:
         "limits": NO_LIMITS,
         "timeouts_ms": {name: _ms(value) for name, value in seconds.items()} | of_http,
         "retries": settings.retries,
-        "redispatch": settings.redispatch,
+        "redispatch": int(settings.redispatch),
+        "is_hash": settings.balance == "source",
+        # Connects alone are repeated, by ext.tcp.
+        "retry_on": 0,
+        "retry_unsafe": False,
+        "observe": 0,
+        "marks_down": False,
+        "fullconn": 0,
+        "reuse": "never",
+        "purge_ms": 0,
         "retry_after_s": 0,
         # Without a check nobody could raise a server again that a worker took down.
         "error_limit": settings.error_limit if settings.health_check.enabled else 0,

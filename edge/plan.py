@@ -44,6 +44,8 @@ class ServerPlan:
     weight: int = 1
     backup: bool = False
     maxconn: int = 0
+    minconn: int = 0
+    maxqueue: int = 0
     node: str | None = None
     cookie: str | None = None
     agent_port: int | None = None
@@ -291,7 +293,11 @@ def _node_servers(
     tier: str, settings: Settings, nodes: list[Node], section: Backend | None = None
 ) -> tuple[ServerPlan, ...]:
     section = section or settings.haproxy
-    maxconn = section.server_maxconn if section is not None else 0
+    maxconn, minconn, maxqueue = (
+        (0, 0, 0)
+        if section is None
+        else (section.server_maxconn, section.server_minconn, section.server_maxqueue)
+    )
     return tuple(
         ServerPlan(
             name=node.name,
@@ -300,7 +306,10 @@ def _node_servers(
             next_tier=None,
             weight=node.weight,
             backup=node.backup,
-            maxconn=node.maxconn or maxconn,
+            # As HAProxy: a `minconn` that is not below `maxconn` is the limit.
+            maxconn=max(node.maxconn or maxconn, node.minconn or minconn),
+            minconn=node.minconn or minconn,
+            maxqueue=node.maxqueue or maxqueue,
             node=node.name,
             cookie=node.cookie or node.name,
             agent_port=node.agent_port,

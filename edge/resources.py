@@ -299,6 +299,7 @@ class Resources:
                 maxconn=0,
                 agent_down=False,
             )
+            self._arena.move_server(slot, "", 0)
         if self._targets.get(server.key, server.target) != server.target:
             self._arena.set_server(
                 slot,

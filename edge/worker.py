@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import re
 import resource
 import signal
 import socket
@@ -44,7 +45,10 @@ from ext.deliver import Marks
 from ext.forward import Recipe
 from ext.freshness import Policy
 from ext.limits import Limit
+from ext.observe import Layer
+from ext.orders import Orders
 from ext.persist import Cookie
+from ext.retry import RetryOn
 from ext.session import Session
 from ext.site import Entry, Site
 from ext.sticktable import StickTable
@@ -70,6 +74,28 @@ KINDS = {"cdn": 0, "elb": 1, "haproxy": 2, "tcp": 3}  # TierKind in ext/upstream
 KEPT_S = 4.0
 DATE_S = 1.0
 ACCEPT_BACKLOG = 4096
+FULLCONN_PART = 10  # HAProxy's automatic `fullconn`: a tenth of the connections
+HASHED = frozenset({"source", "uri", "url_param", "hdr"})  # a retry would go to the same server
+POOL_PURGE_S = 5.0  # HAProxy's default, for tiers that have no such key
+RETRY_DEFAULT = RetryOn.ON_CONNECT | RetryOn.ON_EMPTY
+RETRY_CLASSES = {
+    "none": 0,
+    "conn-failure": RetryOn.ON_CONNECT,
+    "empty-response": RetryOn.ON_EMPTY,
+    "junk-response": RetryOn.ON_JUNK,
+    "response-timeout": RetryOn.ON_TIMEOUT,
+    "0rtt-rejected": 0,
+}
+RETRY_CLASSES["all-retryable-errors"] = (
+    RETRY_DEFAULT
+    | RetryOn.ON_JUNK
+    | RetryOn.ON_TIMEOUT
+    | RetryOn.ON_500
+    | RetryOn.ON_502
+    | RetryOn.ON_503
+    | RetryOn.ON_504
+)
+LAYERS = {None: Layer.LAYER_NONE, "layer4": Layer.LAYER_4, "layer7": Layer.LAYER_7}
 DESCRIPTORS_OWN = 64  # sockets, arena, epoll and what libraries open
 
 
@@ -86,6 +112,7 @@ class Worker:
         self._store = attach_store(job)
         self._tables = attach_tables(job)
         self._tiers: dict[str, Tier] = {}
+        self._orders: Orders | None = None
         self._listening: list[tuple[asyncio.Server, socket.socket, Entry | TcpEntry]] = []
         self._stopped = asyncio.Event()
         self._drained = asyncio.Event()
@@ -100,6 +127,8 @@ class Worker:
             self._connect_hops(planned)
         judge_tiers(self._plan, self._tiers, self._site, self._tables)
         self._site.start(self._store)
+        assert self._job.row is not None
+        self._orders = Orders(self._site, self._arena, self._job.row, list(self._tiers.values()))
         for listener in self._job.listeners:
             await self._listen(listener)
         self._tick()
@@ -181,6 +210,8 @@ class Worker:
             self._loop,
             wheel,
             readiness,
+            minconn=planned.minconn,
+            maxqueue=planned.maxqueue,
         )
         if planned.address is not None:
             server.announce_clients(PROXY_VERSIONS[send_proxy])
@@ -275,6 +306,8 @@ class Worker:
     def _tick(self) -> None:
         self._loop.call_later(Limit.TICK_MS / 1000, self._tick)
         self._site.tick()
+        if self._orders is not None:
+            self._orders.look()
         for tier in self._tiers.values():
             tier.poll()
         if self._site.draining and not self._site.sessions and not self._has_orphans():
@@ -449,18 +482,49 @@ def tier_options(settings: Cdn | Elb | Haproxy | Tcp) -> dict[str, Any]:
         "tunnel": timeouts.tunnel_s,
     }
     checked = settings.health_check.enabled
+    connections = settings.max_connections or connections_max()
+    purge_s = getattr(settings, "pool_purge_delay_s", POOL_PURGE_S)
     return {
         "limits": settings.limits.model_dump(),
         "timeouts_ms": {name: max(1, round(value * 1000)) for name, value in seconds.items()},
         # The CDN repeats a fetch once, as Fastly's generated VCL restarts once.
         "retries": getattr(settings, "retries", 1),
-        "redispatch": getattr(settings, "redispatch", True),
+        "redispatch": int(getattr(settings, "redispatch", 1)),
+        **retry_options(settings),
+        **observe_options(settings),
+        "fullconn": getattr(settings, "fullconn", None) or max(1, connections // FULLCONN_PART),
+        "reuse": getattr(settings, "http_reuse", "always"),
+        "purge_ms": round(purge_s * 1000),
         "retry_after_s": round(getattr(settings, "retry_after_s", 0)),
         # Without a check nobody could raise a server again that a worker took down.
         "error_limit": getattr(settings, "error_limit", 0) if checked else 0,
-        "idle_max": settings.max_idle_per_server,
+        "idle_max": settings.max_idle_per_server if purge_s else 0,
         "idle_ms": round(KEPT_S * 1000),
-        "connections_max": settings.max_connections or connections_max(),
+        "connections_max": connections,
+        "is_hash": balance_name(settings) in HASHED,
+    }
+
+
+def balance_name(settings: Cdn | Elb | Haproxy) -> str:
+    """The algorithm's name, without its arguments."""
+    return re.split(r"[ (]", str(getattr(settings, "balance", "")))[0]
+
+
+def retry_options(settings: Cdn | Elb | Haproxy) -> dict[str, Any]:
+    """What is repeated, as bits of `RetryOn`; 0rtt-rejected is TLS 1.3's and never happens here."""
+    names = getattr(settings, "retry_on", None)
+    bits = RETRY_DEFAULT if names is None else 0
+    for name in names or ():
+        bits |= RetryOn[f"ON_{name}"] if isinstance(name, int) else RETRY_CLASSES[name]
+    return {"retry_on": int(bits), "retry_unsafe": getattr(settings, "retry_unsafe", False)}
+
+
+def observe_options(settings: Cdn | Elb | Haproxy) -> dict[str, Any]:
+    """Passive health; without a check nobody could raise a server again."""
+    layer = getattr(settings, "observe", None) if settings.health_check.enabled else None
+    return {
+        "observe": LAYERS[layer],
+        "marks_down": getattr(settings, "on_error", "") == "mark-down",
     }
 
 

@@ -63,6 +63,7 @@ SERVER_COUNTERS = (
     ("client_aborts", "counter", "Requests whose client went away."),
     ("retries", "counter", "Attempts repeated on this server."),
     ("redispatches", "counter", "Attempts moved away from this server."),
+    ("queued", "gauge", "Requests waiting for this server and no other."),
 )
 # Upper bounds in microseconds; the last bucket has no bound. 100 us is one loopback round trip
 # of a busy proxy; 60 s is the longest default timeout.
@@ -76,7 +77,8 @@ cdef size_t TIERS_AT = SLOTS_AT + SERVERS_MAX * sizeof(ServerSlot)
 cdef size_t ROWS_AT = (TIERS_AT + TIERS_MAX * sizeof(TierSlot) + 4095) // 4096 * 4096
 cdef size_t TIER_CELLS_AT = sizeof(RowHead)
 cdef size_t SERVER_CELLS_AT = TIER_CELLS_AT + TIERS_MAX * TC_COUNT * sizeof(uint64_t)
-cdef size_t ROW_BYTES = (SERVER_CELLS_AT + SERVERS_MAX * SC_COUNT * sizeof(uint64_t)
+cdef size_t SESSIONS_AT = SERVER_CELLS_AT + SERVERS_MAX * SC_COUNT * sizeof(uint64_t)
+cdef size_t ROW_BYTES = (SESSIONS_AT + SESSIONS_SHOWN_MAX * sizeof(SessionEntry)
                          + 4095) // 4096 * 4096
 cdef size_t ARENA_BYTES = ROWS_AT + ROWS_MAX * ROW_BYTES
 
@@ -144,6 +146,9 @@ cdef class Arena:
         """The SC_COUNT counters of a server in a row; borrowed while the arena lives."""
         return (<uint64_t *>(self.base + ROWS_AT + row * ROW_BYTES + SERVER_CELLS_AT)
                 + server * SC_COUNT)
+
+    cdef SessionEntry *session_entry(self, int row, int index) noexcept:
+        return <SessionEntry *>(self.base + ROWS_AT + row * ROW_BYTES + SESSIONS_AT) + index
 
     cdef bint mark_down(self, int server) noexcept:
         """Passive mark by a worker: UP -> DOWN. True if this call made the change."""
@@ -224,6 +229,9 @@ cdef class Arena:
             "user_weight": s.user_weight, "file_weight": s.file_weight, "ramp": s.ramp,
             "ramp_began_at": s.ramp_began_at, "maxconn": edge_load32(&s.maxconn),
             "agent_down": bool(s.agent_down),
+            "error_events": edge_load32(&s.error_events),
+            "errors_counted": s.errors_counted, "last_error": s.last_error,
+            "address": s.address.decode(), "port": s.port,
         }
 
     def count_usable(self, slots) -> int:
@@ -265,6 +273,8 @@ cdef class Arena:
         if connect_fail_streak is not None:
             edge_store32(&s.connect_fail_streak, connect_fail_streak)
             edge_add32(&self.head.complaints, 1)
+        if maxconn is not None:
+            edge_store32(&s.maxconn, maxconn)
         if admin is not None:
             if edge_load32(&s.admin) != <uint32_t>admin:
                 s.changed_at = time.time()
@@ -301,6 +311,84 @@ cdef class Arena:
         edge_store32(&s.weight, s.user_weight if s.ramp == 0 else
                      (s.user_weight * s.ramp + RAMP_STEPS - 1) // RAMP_STEPS)
         return 0
+
+    def move_server(self, int slot, str address, uint32_t port) -> None:
+        """Another address for new connections; empty: the configured one again."""
+        self._check(slot)
+        cdef ServerSlot *s = &self.servers[slot]
+        cdef bytes text = address.encode()
+        if len(text) >= ADDRESS_BYTES_MAX:
+            raise ValueError(f"address {address!r} is longer than {ADDRESS_BYTES_MAX - 1} bytes")
+        if s.port == port and s.address.decode() == address:
+            return
+        edge_store32(&s.moves, s.moves | 1)    # even if the last writer died while it wrote
+        edge_fence()
+        memset(s.address, 0, ADDRESS_BYTES_MAX)
+        memcpy(s.address, <char *>text, len(text))
+        s.port = port
+        edge_add32(&s.moves, 1)
+        edge_add64(&self.head.epoch, 1)
+
+    def shut_down_sessions(self, int slot) -> None:
+        """Workers cut what runs at the server within a tick."""
+        self._check(slot)
+        edge_add32(&self.servers[slot].shutdowns, 1)
+        edge_add64(&self.head.epoch, 1)
+
+    def set_maxconn(self, int tier, uint32_t maxconn) -> None:
+        """Client connections of a tier, or of the whole process group (-1); 0: as configured."""
+        if not -1 <= tier < <int>self.head.tiers:
+            raise IndexError(f"no tier slot {tier}")
+        edge_store32(&self.tiers[tier].maxconn if tier >= 0 else &self.head.maxconn, maxconn)
+
+    def maxconn(self, int tier) -> int:
+        if not -1 <= tier < <int>self.head.tiers:
+            raise IndexError(f"no tier slot {tier}")
+        return edge_load32(&self.tiers[tier].maxconn if tier >= 0 else &self.head.maxconn)
+
+    # -- orders to workers (ext/orders.pyx) ------------------------------------------------------
+
+    def ask_sessions(self) -> list:
+        """Ask every worker for its table of sessions; the rows that will answer."""
+        cdef int row
+        asked = []
+        for row in range(self.head.rows):
+            if self.row_head(row).pid:
+                self.row_head(row).list_asked += 1
+                asked.append(row)
+        return asked
+
+    def has_told(self, int row) -> bool:
+        """Has the row's worker written its table, and ended what it was to end? Or is it gone?"""
+        cdef RowHead *head = self.row_head(row)
+        return head.pid == 0 or (edge_load64(&head.list_told) == head.list_asked
+                                 and edge_load64(&head.kill_told) == head.kill_asked)
+
+    def sessions(self, int row) -> tuple:
+        """(sessions in the worker, those that it told as dicts, request blocks, free ones, bytes of
+        scratch memory), as of its last answer."""
+        cdef RowHead *head = self.row_head(row)
+        cdef SessionEntry *e
+        cdef uint64_t i
+        told = []
+        for i in range(min(head.shown, <uint64_t>SESSIONS_SHOWN_MAX)):
+            e = self.session_entry(row, i)
+            told.append({"id": e.id, "age_us": e.age_us, "requests": e.requests,
+                         "request_us": e.request_us, "tier": e.tier, "server": e.server,
+                         "target": e.target, "expires_ms": e.expires_ms, "fd": e.fd,
+                         "server_fd": e.server_fd, "held_bytes": e.held_bytes, "phase": e.phase,
+                         "wait": e.wait, "row": e.row, "address": e.address.decode()})
+        return head.sessions, told, head.blocks, head.blocks_free, head.scratch_bytes
+
+    def kill_session(self, int row, uint64_t session) -> None:
+        """Ask a worker to end one session."""
+        cdef RowHead *head = self.row_head(row)
+        head.kill_id = session
+        edge_add64(&head.kill_asked, 1)
+
+    def was_killed(self, int row) -> bool:
+        """Did the worker find the session that it was told to end?"""
+        return bool(self.row_head(row).kill_found)
 
     def _check(self, int slot) -> None:
         if not 0 <= slot < <int>self.head.servers:

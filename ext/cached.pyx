@@ -19,7 +19,7 @@ from ext.arena cimport TC_BYTES_OUT, TC_CLIENT_ABORTS
 from ext.body cimport FRAME_BYTES, Piece, add_part, frame_chunk
 from ext.cachekey cimport key_room, write_key
 from ext.client cimport (
-    AWAIT, JOIN, LINGER, LOG, MISS, STREAM, WAITING, WAIT_CONNECT, WAIT_FILL, WAIT_SLOT)
+    AWAIT, ERROR, JOIN, LINGER, LOG, MISS, STREAM, WAITING, WAIT_CONNECT, WAIT_FILL, WAIT_SLOT)
 from ext.encoding cimport CODING_BROTLI, CODING_GZIP
 from ext.facts cimport field_of
 from ext.forward cimport ENCODING_KEPT, FRAME_CHUNKED, Text, build_request, request_room
@@ -385,6 +385,13 @@ cdef class Cached(Relay):
             self.alone = True
             return self.resume_at(JOIN)
         return Relay.waited_out(self)
+
+    cdef int on_killed(self, bint by_server) except -1:
+        if self.phase == WAITING and self.wait == WAIT_FILL:
+            self.stop_following()
+            self.fail_with(502, self.entry.cdn)
+            return self.resume_at(ERROR)
+        return Relay.on_killed(self, by_server)
 
     # -- ghosts ------------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ cdef class Client(Tunnel):
     cdef bint head_timed           # the deadline of the head being read is set
     cdef uint8_t chunks_wait       # Hold: of a chunked body whose end may be about to come
     cdef uint32_t requests         # on this connection; also the exchange's serial number
+    cdef uint64_t serial           # of this connection in its worker
+    cdef uint64_t made_us          # timers.now_us of its begin
 
     # the request
     cdef uint8_t method, minor
@@ -57,6 +59,7 @@ cdef class Client(Tunnel):
     # rules of the haproxy tier
     cdef bint judged               # they have run for this request
     cdef Block *txn                # samples.Txn: what they keep about it; NULL: nothing
+    cdef bint once                 # disable-l7-retry: what was sent is sent to nobody else
     cdef object scene              # samples.Scene that `txn` belongs to
     cdef bytes made                # the answer that one of them gives; None: the tier's page
     cdef uint32_t answer_ms        # longest wait for the answer's head
@@ -64,7 +67,7 @@ cdef class Client(Tunnel):
 
     # its way; the rest is Trip's
     cdef Connecting connecting
-    cdef Server same               # without redispatch: the server that a retry goes to
+    cdef Server same               # the server that the request belongs to: it waits for no other
     cdef uint16_t tried[TRIED_MAX]
     cdef uint8_t tried_count
     cdef CookieSeen cookie

@@ -18,7 +18,7 @@ from libc.string cimport memchr
 from ext.answers import build_answer
 from ext.arena cimport (
     TC_1XX, TC_BYTES_IN, TC_CLIENT_ABORTS, TC_CONNECTIONS, TC_CONNECTIONS_OPEN, TC_REQUESTS,
-    TC_PROXY_ERRORS, TC_REQUEST_ERRORS, SC_CLIENT_ABORTS)
+    TC_PROXY_ERRORS, TC_REQUEST_ERRORS, SC_CLIENT_ABORTS, ArenaHead, edge_load32)
 from ext.body cimport chunks_incomplete
 from ext.http1 cimport (
     BODY_CHUNKED, H_EXPECT_CONTINUE, M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT,
@@ -26,14 +26,31 @@ from ext.http1 cimport (
 from ext.limits cimport LINGER_MS, PIPELINE_BYTES_MAX, Refused
 from ext.limits import REFUSED_STATUS
 from ext.platform import EXCESS_ANSWERS
+from ext.retry cimport Failure
 from ext.stream cimport drop_front, keep, release
+from ext.timers cimport now_us
 from ext.trip cimport class_of
-from ext.upstream cimport Failure
 
 cdef enum:
     DRAIN_IDLE_MS = 1000           # an idle connection's last chance to send, when draining
     HOLD_MS = 50                   # longest wait for the end of a small chunked body
     HOLD_BYTES = 8192              # a larger one is streamed at once
+
+
+cdef bint too_many(Tier tier) noexcept:
+    """Is there one client connection more than an operator allows (`set maxconn`)?"""
+    cdef ArenaHead *head = tier.arena.head
+    cdef uint32_t of_tier = edge_load32(&tier.arena.tiers[tier.slot].maxconn)
+    cdef uint32_t of_all = edge_load32(&head.maxconn)
+    cdef uint64_t here = 0, everywhere = 0
+    cdef uint32_t row, slot
+    if of_tier == 0 and of_all == 0:
+        return False
+    for row in range(head.rows):
+        here += tier.arena.tier_cells(row, tier.slot)[TC_CONNECTIONS_OPEN]
+        for slot in range(head.tiers):
+            everywhere += tier.arena.tier_cells(row, slot)[TC_CONNECTIONS_OPEN]
+    return (of_tier and here > of_tier) or (of_all and everywhere > of_all)
 
 
 cdef class Client(Tunnel):
@@ -80,9 +97,13 @@ cdef class Client(Tunnel):
         cdef Tier tier = self.entry.tier
         self.meet(tier)
         self.site.join(self)
+        self.site.serial += 1
+        self.serial = self.site.serial
+        self.made_us = now_us()
         tier.cells[TC_CONNECTIONS] += 1
         tier.cells[TC_CONNECTIONS_OPEN] += 1
-        if tier.connections_max and tier.cells[TC_CONNECTIONS_OPEN] > tier.connections_max:
+        if ((tier.connections_max and tier.cells[TC_CONNECTIONS_OPEN] > tier.connections_max)
+                or too_many(tier)):
             self.send_bytes(build_answer(tier.kind, 503, close=True,
                                          retry_after_s=tier.retry_after_s))
             return self.linger()
@@ -192,13 +213,14 @@ cdef class Client(Tunnel):
         self.reason = None
         self.made = None
         self.judged = False
+        self.once = False
         self.tunnel_ms = 0
-        self.priority_class = 0
-        self.priority_offset = 0
         self.tried_count = 0
         self.queue_due_ms = 0
         self.answer_done = False
         self.interims = 0
+        self.priority_class = 0
+        self.priority_offset = 0
         if self.lost or self.phase == LINGER:
             return 0
         # What is left of a request that was answered early must never be read as the next one.

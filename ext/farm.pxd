@@ -18,6 +18,7 @@ cdef struct Choice:                # one server
     uint32_t effective             # of the user's weight in WEIGHT_SCALE parts: a slow start's
     uint32_t maxconn               # concurrent requests now; 0 = no limit
     uint32_t maxconn_set           # as configured
+    uint32_t minconn               # while the tier has little to do; 0 or maxconn: always maxconn
     uint32_t known                 # requests in flight when last looked at
     int slot                       # in the arena
     uint8_t live                   # UP, READY, weight > 0 by itself
@@ -36,6 +37,8 @@ cdef class Balancer:
     cdef uint64_t epoch            # of the arena at the last refresh
     cdef uint64_t stride           # words between the rows of the arena
     cdef int row                   # of this worker
+    cdef int tier_slot
+    cdef uint32_t fullconn         # requests of the tier at which its servers get their maxconn
     cdef int hand                  # the next server that `sweep` looks at
     cdef int64_t served            # sum of `known` over all servers
 
@@ -48,8 +51,12 @@ cdef class Balancer:
     cdef void moved(self, int index) noexcept
     cdef void load_changed(self, int index) noexcept
     cdef void sweep(self) noexcept
+    cdef uint32_t limit(self, int index) noexcept
     cdef bint has_room(self, int index) noexcept
     cdef bint open_to(self, int index, const uint16_t *tried, int tried_count) noexcept
+
+cdef uint32_t dynamic_maxconn(uint32_t minconn, uint32_t maxconn, uint64_t requests,
+                              uint32_t fullconn) noexcept nogil
 
 cdef inline uint64_t sum_rows(const uint64_t *cell, uint32_t rows, uint64_t stride) noexcept nogil:
     """A cell summed over the rows of the arena."""

@@ -1,5 +1,7 @@
 from ext.arena import Arena
 
+def dynamic_maxconn_for_test(minconn: int, maxconn: int, requests: int, fullconn: int) -> int: ...
+
 class Balancer:
     count: int
     usable: int

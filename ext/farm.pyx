@@ -17,10 +17,24 @@ Called by: session (elb, haproxy, cdn) and upstream, through ext.balance.
 """
 from libc.stdlib cimport calloc, free
 
-from ext.arena cimport SC_IN_FLIGHT, ServerSlot, edge_load32, edge_load64, maxconn_now
+from ext.arena cimport (
+    SC_IN_FLIGHT, TC_IN_FLIGHT, ServerSlot, edge_load32, edge_load64, maxconn_now)
 
 cdef enum:
     SWEEP_CELLS = 24               # read again per pick: three servers of eight workers
+
+
+cdef uint32_t dynamic_maxconn(uint32_t minconn, uint32_t maxconn, uint64_t requests,
+                              uint32_t fullconn) noexcept nogil:
+    """HAProxy's `minconn` and `fullconn`: a server's limit grows with what its tier has to do."""
+    if fullconn == 0 or requests >= fullconn:
+        return maxconn
+    return max(minconn, <uint32_t>(requests * maxconn // fullconn))
+
+
+def dynamic_maxconn_for_test(uint32_t minconn, uint32_t maxconn, uint64_t requests,
+                             uint32_t fullconn):
+    return dynamic_maxconn(minconn, maxconn, requests, fullconn)
 
 
 cdef class Balancer:
@@ -134,10 +148,21 @@ cdef class Balancer:
 
     # -- picking -------------------------------------------------------------------------------
 
+    cdef uint32_t limit(self, int index) noexcept:
+        """Most requests at once at a server now; 0 = no limit."""
+        cdef Choice *c = &self.choices[index]
+        cdef uint64_t requests = 0
+        cdef int row
+        if c.minconn == 0 or c.minconn >= c.maxconn:
+            return c.maxconn
+        for row in range(<int>self.arena.head.rows):
+            requests += self.arena.tier_cells(row, self.tier_slot)[TC_IN_FLIGHT]
+        return dynamic_maxconn(c.minconn, c.maxconn, requests, self.fullconn)
+
     cdef bint has_room(self, int index) noexcept:
         """Is a usable server below its maxconn?"""
         cdef Choice *c = &self.choices[index]
-        return c.maxconn == 0 or self.load(index) < c.maxconn
+        return c.maxconn == 0 or self.load(index) < self.limit(index)
 
     cdef bint open_to(self, int index, const uint16_t *tried, int tried_count) noexcept:
         """May this request go to that server now?"""

@@ -177,6 +177,9 @@ cdef class Fill(Trip):
         self.server.cells[SC_SERVER_ABORTS] += 1
         return self.fail()
 
+    cdef int on_killed(self, bint by_server) except -1:
+        return self.fail() if self.object and not self.is_squeezing else 0
+
     cdef int on_timer(self) except -1:
         self.server.cells[SC_SERVER_ABORTS] += 1
         return self.fail()

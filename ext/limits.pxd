@@ -19,6 +19,9 @@ cpdef enum Limit:
     TICK_MS = 40                   # timer wheel resolution; timeouts are late by at most one tick
     TEXT_BYTES_MAX = 160           # names in the arena: haproxy@ + 63 + / + 63 and a NUL
     SERVERS_MAX = 4096             # server slots in the arena (1,000 servers x 3 tiers + reserve)
+    ADDRESS_BYTES_MAX = 64         # a server's address as text (INET6_ADDRSTRLEN is 46)
+    SESSIONS_SHOWN_MAX = 1024      # rows of `show sess` a worker tells: more is not read by eye
+    MAXCONN_NONE = 0x7FFFFFFF      # a server's maxconn at run time: no limit (0 = as configured)
     TIERS_MAX = 128                # tier slots: cdn + elb + one haproxy per VM
     RANGES_MAX = 16                # ranges of one answer; a request for more gets the whole
     VARY_NAMES_MAX = 16            # an answer that varies on more is not stored

@@ -16,12 +16,12 @@ Called by: session (steps haproxy, answer). Source: HAProxy 2.6 configuration ma
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp
 
-from ext.arena cimport ServerSlot, edge_load32
+from ext.arena cimport ServerSlot, edge_load32, may_persist
 from ext.edits cimport EDIT_ADD, Edits, edited_room, write_edited
 from ext.fields cimport put
 from ext.headers cimport HeaderId
 from ext.http1 cimport Field, HeadLimits, M_GET, parse_request_head, parse_response_head
-from ext.limits cimport AdminState, FIELDS_MAX, HEAD_BYTES_MAX, ServerState
+from ext.limits cimport AdminState, FIELDS_MAX, HEAD_BYTES_MAX
 
 cdef enum:
     VALUE_BYTES_MAX = 4096         # of one Set-Cookie that is written; browsers take as much
@@ -144,9 +144,8 @@ cdef class Cookie:
     cdef bint serves(self, int index) noexcept:
         """Does a server take its regulars now?"""
         cdef ServerSlot *slot = &self.arena.servers[self.servers[index].slot]
-        if edge_load32(&slot.admin) == <uint32_t>AdminState.MAINT:
-            return False
-        return self.persist or edge_load32(&slot.state) != <uint32_t>ServerState.DOWN
+        return may_persist(slot) or (
+            self.persist and edge_load32(&slot.admin) != <uint32_t>AdminState.MAINT)
 
     cdef int find(self, const char *p, uint32_t size) noexcept:
         """The server of a value, or -1."""

@@ -20,5 +20,8 @@ cdef class Relay(Client):
     # failures
     cdef int fail_attempt(self, int failure, Tier tier) except -1
     cdef Tier impatient(self)
+    cdef bint ends_here(self, int failure, Tier tier) noexcept
+    cdef bint heed_status(self, int status) except -1
+    cdef int give_up_connect(self) except -1
     cdef int tier_row(self, Tier tier) noexcept
     cdef Tier queue_tier(self)

@@ -16,7 +16,7 @@ from ext.arena cimport (
 from ext.body cimport FRAME_BYTES, PARTS_MAX, Piece, add_part, body_take, frame_chunk
 from ext.client cimport (
     ANSWER, AWAIT, ELB, ERROR, FETCH, HAPROXY, LINGER, LOG, PASS, RELAY, TUNNEL, WAITING,
-    WAIT_SLOT, WAIT_TARPIT, WAIT_TURN)
+    STREAM, WAIT_CONNECT, WAIT_SLOT, WAIT_TARPIT, WAIT_TURN)
 from ext.forward cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_NONE, SAY_NOTHING, Text, build_response, build_trailers,
     response_room, trailers_room)
@@ -24,14 +24,21 @@ from ext.http1 cimport BODY_CHUNKED, BODY_UNTIL_CLOSE, H_UPGRADE, Head, parse_re
 from ext.limits cimport INTERIM_MAX, TRIED_MAX, TURN_AROUND_MS, Refused
 from ext.limits import REFUSED_STATUS
 from ext.proxyline cimport PROXY_OUT_BYTES_MAX
+from ext.observe cimport Observed, observed_status
+from ext.retry cimport Failure, bit_of_status, may_retry, redispatches
 from ext.site cimport at_least
 from ext.stream cimport drop_front, keep, release
-from ext.upstream cimport (
-    Failure, NodeConnection, Server, TIER_CDN, TIER_ELB, Tier, may_retry)
+from ext.upstream cimport NodeConnection, Server, TIER_CDN, TIER_ELB, Tier
 from posix.uio cimport iovec
 
 cdef enum:
     GATHER_BYTES = 4096            # copying a small body costs less than a second part to send
+
+
+cdef int[9] OBSERVED                   # of Failure
+OBSERVED[:] = [0, <int>Observed.L4_ERROR, <int>Observed.L4_ERROR, 0, <int>Observed.HTTP_CLOSED,
+               <int>Observed.HTTP_CLOSED, <int>Observed.HTTP_BAD_HEAD,
+               <int>Observed.HTTP_READ_TIMEOUT, 0]
 
 
 cdef class Relay(Client):
@@ -130,6 +137,7 @@ cdef class Relay(Client):
         self.connecting = None
         self.node = node
         node.exchange = self
+        node.owner = self.serial
         if node.server.send_proxy:
             self.send_header(node)
         return self.resume_at(FETCH)
@@ -150,34 +158,58 @@ cdef class Relay(Client):
         cdef Server server = self.server
         cdef Tier tier = server.tier
         cdef bint unsent = failure == Failure.CONNECT_FAILED or failure == Failure.CONNECT_TIMEOUT
-        if not unsent:
+        cdef bint bound = self.same is server
+        cdef bint moves
+        if not unsent and failure != Failure.REFUSED_BY_STATUS:
             server.cells[SC_RESPONSE_ERRORS] += 1
+            if failure != Failure.CLOSED_REUSED:
+                server.observe(OBSERVED[failure])
         # A kept connection that its server was just closing says nothing about the server: one
         # more attempt, whatever the tier's `retries`.
         if failure == Failure.CLOSED_REUSED and self.tried_count == 0 and self.attempts_left == 0:
             self.attempts_left = 1
         self.node_keeps = False
         self.let_go(False)
-        if may_retry(failure, self.idempotent, self.replayable, self.attempts_left):
+        if self.ends_here(failure, tier):
             return self.fail_attempt(failure, tier)
         self.attempts_left -= 1
         if self.tried_count < TRIED_MAX:
             self.tried[self.tried_count] = server.index
             self.tried_count += 1
-        if tier.redispatch and tier.balancer.usable > 1:
+        tier.balancer.refresh()
+        moves = redispatches(tier.redispatch_after, <int>tier.retries,
+                             max(1, <int>tier.retries - self.attempts_left), bound,
+                             tier.is_hash, server.is_up(), tier.balancer.usable)
+        self.same = None if moves else server
+        if moves and tier.balancer.usable > 1:
             server.cells[SC_REDISPATCHES] += 1
             tier.cells[TC_REDISPATCHES] += 1
         else:
             server.cells[SC_RETRIES] += 1
             tier.cells[TC_RETRIES] += 1
-            if not tier.redispatch:
-                self.same = server
             if unsent:                         # the same server: let it come back first
                 self.phase = WAITING
                 self.wait = WAIT_TURN
                 self.row = self.tier_row(tier)
                 return self.arm(min(tier.connect_ms, <uint32_t>TURN_AROUND_MS))
         return self.resume_at(self.tier_row(tier))
+
+    cdef bint ends_here(self, int failure, Tier tier) noexcept:
+        """Is there no further attempt? `once`: HAProxy's disable-l7-retry."""
+        return may_retry(failure, tier.retry_on, self.idempotent,
+                         tier.retry_unsafe and not self.once, self.replayable,
+                         self.attempts_left) != 0
+
+    cdef bint heed_status(self, int status) except -1:
+        """Passive health, and `retry_on` a status. True if the answer is not used: another attempt
+        is under way."""
+        cdef Tier tier = self.server.tier
+        self.server.observe(observed_status(status))
+        if (not tier.retry_on & bit_of_status(status)
+                or self.ends_here(Failure.REFUSED_BY_STATUS, tier)):
+            return False
+        self.attempt_failed(Failure.REFUSED_BY_STATUS)
+        return True
 
     cdef int fail_attempt(self, int failure, Tier tier) except -1:
         """No further attempt: the error that the tier's original would answer."""
@@ -224,6 +256,31 @@ cdef class Relay(Client):
             self.connecting.exchange = None
             self.connecting = None
 
+    cdef int give_up_connect(self) except -1:
+        if self.connecting is not None:
+            self.connecting.exchange = None
+            self.connecting.task.cancel()
+            self.connecting = None
+        return 0
+
+    cdef int on_killed(self, bint by_server) except -1:
+        if by_server and self.phase == WAITING and self.wait == WAIT_CONNECT:
+            self.give_up_connect()             # nothing was sent: another server may have it
+            return self.attempt_failed(Failure.CONNECT_FAILED)
+        if self.phase == AWAIT or self.phase == WAITING:
+            self.leave_queue()
+            self.node_keeps = False
+            self.made = None                   # what a tarpit holds back
+            self.fail_with(502, self.server.tier if self.server is not None else self.entry.tier)
+            return self.resume_at(ERROR)
+        if self.phase == RELAY or self.phase == STREAM:
+            return self.cut()
+        if self.phase == TUNNEL:
+            self.leave()
+            self.arm(self.entry.tier.client_ms)
+            return self.close()
+        return 0
+
     cdef int waited_out(self) except -1:
         """A deadline of phase WAITING has passed."""
         cdef Tier tier
@@ -236,10 +293,7 @@ cdef class Relay(Client):
             self.leave_queue()
             self.fail_with(503, tier)
             return self.resume_at(ERROR)
-        if self.connecting is not None:
-            self.connecting.exchange = None
-            self.connecting.task.cancel()
-            self.connecting = None
+        self.give_up_connect()
         self.server.note_connect(False)
         self.server.drop_idle()
         return self.attempt_failed(Failure.CONNECT_TIMEOUT)
@@ -304,6 +358,8 @@ cdef class Relay(Client):
                 self.attempt_failed(Failure.JUNK)
                 return n
             self.send_interim()
+        if self.server.tier.heeds_status and self.heed_status(h.status):
+            return n
         self.got = p + at
         self.got_size = n - at
         self.got_used = 0
@@ -340,6 +396,7 @@ cdef class Relay(Client):
         if body_take(&self.answer_body, self.got + self.got_used, self.got_size - self.got_used,
                      &self.site.trailers, &piece) < 0:
             self.got_used = self.got_size
+            self.server.observe(<int>Observed.HTTP_BAD_BODY)
             if head_size:                      # the client has seen nothing: not too late
                 return 1
             return self.cut()

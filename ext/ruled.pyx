@@ -22,6 +22,7 @@ from ext.forward cimport build_request, request_room
 from ext.hashkey cimport source_number
 from ext.http1 cimport Head
 from ext.patterns cimport DIGITS_BYTES, Sample, as_text
+from ext.retry cimport Failure
 from ext.rewrite cimport read_request
 from ext.rulecodes cimport T_ADDRESS
 from ext.rules cimport (
@@ -29,7 +30,7 @@ from ext.rules cimport (
 from ext.samples cimport Scene, Txn
 from ext.site cimport Block
 from ext.trip cimport enter
-from ext.upstream cimport Failure, TIER_HAPROXY, Tier
+from ext.upstream cimport TIER_HAPROXY, Tier
 
 cdef enum:
     TCP_REPAIR = 19                # linux/tcp.h: closing tells the peer nothing

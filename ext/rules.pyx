@@ -265,7 +265,8 @@ cdef class Rules:
             if s.txn != NULL:
                 (<Txn *>s.txn.data).set_variables &= ~(<unsigned long long>1 << rule.a)
         elif rule.action == A_DISABLE_L7_RETRY:
-            s.idempotent = False               # what was sent is sent to nobody else
+            s.idempotent = False
+            s.once = True
         elif rule.action == A_SC_INC_GPC0:
             txn = <Txn *>s.txn.data if s.txn != NULL else NULL
             if txn != NULL and txn.tracked[rule.a]:

@@ -17,10 +17,9 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcpy, memset
 
 from ext.arena cimport (
-    SC_IN_FLIGHT, TC_IN_FLIGHT, TC_QUEUED, edge_load32)
+    SC_IN_FLIGHT, SC_QUEUED, TC_IN_FLIGHT, TC_QUEUED, edge_load32, may_persist)
 from ext.fields cimport put
 from ext.headers cimport Known, known_field
-from ext.limits cimport ServerState
 from ext.patterns cimport (
     DIGITS_BYTES, GROUPS_MAX, Regex, as_address, as_number, as_text, read_number, regmatch_t)
 from ext.patterns import Regex as RegexType
@@ -148,11 +147,11 @@ cdef int64_t summed(Tier tier, int cell) noexcept:
     return max(n, 0)
 
 
-cdef int64_t server_conns(Server server) noexcept:
+cdef int64_t summed_of_server(Server server, int cell) noexcept:
     cdef int row
     cdef int64_t n = 0
     for row in range(<int>edge_load32(&server.arena.head.rows)):
-        n += <int64_t>server.arena.server_cells(row, server.slot)[SC_IN_FLIGHT]
+        n += <int64_t>server.arena.server_cells(row, server.slot)[cell]
     return max(n, 0)
 
 
@@ -180,14 +179,16 @@ cdef bint read_state(Scene scene, Client s, const Expr *e, Sample *out) noexcept
         out.number = summed(tier, TC_IN_FLIGHT)
     elif e.fetch == F_QUEUE:
         out.number = summed(tier, TC_QUEUED)
+        for server in tier.servers:
+            out.number += summed_of_server(server, SC_QUEUED)
     else:
         read_number(&e.name, &index, True)
         server = <Server>tier.servers[index]
         if e.fetch == F_SRV_CONN:
-            out.number = server_conns(server)
+            out.number = summed_of_server(server, SC_IN_FLIGHT)
         else:
             out.type = T_BOOL
-            out.number = edge_load32(&server.arena.servers[server.slot].state) == ServerState.UP
+            out.number = may_persist(&server.arena.servers[server.slot])
     return True
 
 

@@ -34,7 +34,8 @@ a listener's chain does not have is not entered; without a cdn every request is 
 Reading order: this file, client.pyx, relay.pyx, cached.pyx, fill.pyx, store.pyx; upstream.pyx,
 farm.pyx, balance.pyx; http1.pyx, forward.pyx, deliver.pyx, freshness.pyx.
 """
-from ext.answers import FETCH_REASONS, NO_BACKEND, build_answer, build_loop, build_made
+from ext.answers import (
+    BACKEND_FULL, FETCH_REASONS, NO_BACKEND, build_answer, build_loop, build_made)
 from ext.arena cimport (
     SC_REQUESTS, SC_RESPONSE_ERRORS, TC_CACHE_HITS, TC_CACHE_JOINS, TC_CACHE_MISSES,
     TC_CACHE_PASSES, TC_CACHE_STALE, TC_IN_FLIGHT, TC_NO_SERVER, TC_REQUESTS, TC_REQUEST_ERRORS)
@@ -66,14 +67,14 @@ from ext.store cimport (
     AGAIN, ALONE, BUSY, FAILED, FILLING, JOIN as BEGUN_JOIN, LEAD, NO_ROOM, Asked, Found, Handle,
     Seen)
 from ext.regulars cimport follow_cookie, give_cookie
+from ext.retry cimport Failure
 from ext.ruled cimport GO_ON, end_rules, judge_answer, judge_request
 from ext.storing cimport (
     deliver_stored, fetch_again, give_up_fill, invalidate, may_serve_prior, serve_stale,
     store_answer, validated)
 from ext.timers cimport now_ms, now_us, wall_us
 from ext.trip cimport count, enter
-from ext.upstream cimport (
-    TIER_ELB, TIER_HAPROXY, Failure, NodeConnection, Server, Tier)
+from ext.upstream cimport TIER_ELB, TIER_HAPROXY, NodeConnection, Server, Tier
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -322,7 +323,8 @@ cdef int step_fetch(Session s) except -1:
     cdef NodeConnection node = s.node
     while node is None:
         # A retry takes a new connection: the kept ones may have died of the same cause.
-        node = s.server.checkout() if s.tried_count == 0 else None
+        node = (s.server.checkout(s.requests == 1, s.idempotent, s.serial)
+                if s.tried_count == 0 else None)
         if node is None:
             s.phase = WAITING
             s.wait = WAIT_CONNECT
@@ -649,9 +651,18 @@ cdef int choose(Session s, Tier tier, int row) except -1:
     cdef bint again = s.queue_due_ms != 0
     cdef int index
     cdef Server server
-    if s.same is not None and s.same.tier is tier:
-        index = s.same.index
-    elif tier.queue and not again:         # behind those who wait already
+    cdef Server bound = s.same if s.same is not None and s.same.tier is tier else None
+    if (bound is not None and tier.redispatch_after and (again or s.tried_count)
+            and not bound.is_up()):
+        bound = s.same = None              # it need not wait for what is gone
+    if bound is not None and not again and bound.has_no_room():
+        bound = s.same = None
+        if not tier.redispatch_after:
+            s.reason = BACKEND_FULL
+            return s.fail_with(503, tier)
+    if bound is not None:
+        index = bound.index if again or not bound.queue.size else PICK_FULL
+    elif tier.queue.size and not again:    # behind those who wait already
         index = PICK_FULL
     else:
         index = tier.balancer.pick(s.keys[tier.kind], s.tried, s.tried_count)
@@ -672,7 +683,7 @@ cdef int choose(Session s, Tier tier, int row) except -1:
     if not again:
         s.queue_due_ms = now_ms() + tier.queue_ms
     s.wheel.arm(&s.timer, s.queue_due_ms)
-    tier.enqueue(s, again)
+    tier.enqueue(s, bound, again)
     return WAIT
 
 

@@ -52,6 +52,8 @@ cdef class Site:
     cdef HeadLimits answer_limits
     cdef readonly bint draining
     cdef readonly uint64_t sessions    # open client connections
+    cdef uint64_t serial           # how many there have been
+    cdef uint64_t blocks_made      # and not freed since
     cdef Member first              # all of them
     cdef set followers             # Members that wait for another's fetch
     cdef readonly set fetchers     # who fetches for the cache, without a client

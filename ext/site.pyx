@@ -140,12 +140,14 @@ cdef class Site:
                 free(block)
                 raise MemoryError
             EDGE_LIVE_ADD("block")
+            self.blocks_made += 1
         block.size = 0
         return block
 
     cdef void give_block(self, Block *block) noexcept:
         if block.room > BLOCK_BYTES:
             free_block(block)
+            self.blocks_made -= 1
         else:
             block.next = self.blocks
             self.blocks = block

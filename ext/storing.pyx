@@ -40,13 +40,15 @@ from ext.freshness cimport (
 from ext.headers cimport HOP_BY_HOP, HeaderId
 from ext.http1 cimport BODY_LENGTH, BODY_NONE, Field, Head, M_GET, M_HEAD, parse_response_head
 from ext.limits cimport RANGES_MAX, VARY_NAMES_MAX
+from ext.observe cimport Observed
+from ext.retry cimport Failure
 from ext.site cimport at_least
 from ext.store cimport ALONE, FAILED, STORE_OK, Answer, Asked, Seen, StoredHead
 from ext.squeeze cimport Squeezer
 from ext.stream cimport drop_front, keep
 from ext.ruled cimport end_rules
 from ext.timers cimport now_us, wall_us
-from ext.upstream cimport Failure, NodeConnection, TIER_CDN, Tier
+from ext.upstream cimport NodeConnection, TIER_CDN, Tier
 
 cdef enum:
     # Of a multipart answer, which is made in memory: what any client that does not read may leave
@@ -138,6 +140,7 @@ cdef int junk(Cached s) except -1:
     on."""
     cdef Tier tier = s.server.tier
     s.server.cells[SC_RESPONSE_ERRORS] += 1
+    s.server.observe(<int>Observed.HTTP_BAD_BODY)
     s.got_used = s.got_size
     s.node_keeps = False
     if tier.kind == TIER_CDN:
@@ -293,6 +296,7 @@ cdef int fetch_again(Cached s) except -1:
     s.recall()
     s.status = 0
     s.judged = False
+    s.once = False
     s.made = None
     if s.txn != NULL:
         end_rules(s)

@@ -147,7 +147,7 @@ cdef class TcpSession(Tunnel):
         cdef Server server
         if self.same is not None:
             index = self.same.index
-        elif tier.queue and not self.queue_due_ms:     # behind those who wait already
+        elif tier.queue.size and not self.queue_due_ms:    # behind those who wait already
             index = PICK_FULL
         else:
             index = tier.balancer.pick(key, self.tried, self.tried_count)
@@ -168,7 +168,7 @@ cdef class TcpSession(Tunnel):
             self.queue_due_ms = now_ms() + tier.queue_ms
         self.phase = QUEUED
         self.wheel.arm(&self.timer, self.queue_due_ms)
-        return tier.enqueue(self, again)
+        return tier.enqueue(self, self.same, again)
 
     cdef int on_slot(self) except -1:
         return self.choose()
@@ -221,13 +221,13 @@ cdef class TcpSession(Tunnel):
         if self.tried_count < TRIED_MAX:
             self.tried[self.tried_count] = <uint16_t>server.index
             self.tried_count += 1
-        if tier.redispatch and tier.balancer.usable > 1:
+        if tier.redispatch_after and tier.balancer.usable > 1:
             server.cells[SC_REDISPATCHES] += 1
             self.front[TC_REDISPATCHES] += 1
             return self.choose()
         server.cells[SC_RETRIES] += 1
         self.front[TC_RETRIES] += 1
-        if not tier.redispatch:
+        if not tier.redispatch_after:
             self.same = server
         self.phase = TURN                      # the same server: let it come back first
         return self.arm(min(tier.connect_ms, <uint32_t>TURN_AROUND_MS))
@@ -252,6 +252,14 @@ cdef class TcpSession(Tunnel):
         return 0
 
     # -- ends ----------------------------------------------------------------------------------
+
+    cdef int on_killed(self, bint by_server) except -1:
+        """Cut: on both sides a RST, since the bytes may not be whole."""
+        if self.node is not None:
+            self.node.exchange = None
+            self.node.reset()
+        self.finish()
+        return self.reset()
 
     cdef int tunnel_end(self, bint reset) except -1:
         cdef uint32_t fin_ms = (self.entry.client_fin_ms if self.node.ended

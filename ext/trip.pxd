@@ -19,6 +19,7 @@ cdef class Trip(Exchange):
     cdef void count_out(self, Tier entry, uint64_t us) noexcept
     cdef int let_go(self, bint reusable) except -1
     cdef int hand_over(self, Trip to) except -1
+    cdef int on_killed(self, bint by_server) except -1
 
 cdef int class_of(int status) noexcept
 cdef void enter(Trip trip, Tier tier, Tier entry) noexcept

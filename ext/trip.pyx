@@ -76,6 +76,11 @@ cdef class Trip(Exchange):
             target.give_back()
         return 0
 
+    cdef int on_killed(self, bint by_server) except -1:
+        """Control wants the request ended; `by_server`: because its server is no longer to be
+        used. The client is told, or sees that its answer is cut."""
+        return 0
+
     cdef int hand_over(self, Trip to) except -1:
         """Everything held, and the answer under way, to another."""
         to.passed_elb = self.passed_elb

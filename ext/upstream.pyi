@@ -1,6 +1,5 @@
 from asyncio import AbstractEventLoop, BufferedProtocol
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any
 
 from ext.arena import Arena
@@ -8,26 +7,7 @@ from ext.farm import Balancer
 from ext.hashkey import HashKey
 from ext.persist import Cookie
 
-class Failure(IntEnum):
-    NO_FAILURE = 0
-    CONNECT_FAILED = 1
-    CONNECT_TIMEOUT = 2
-    CLOSED_REUSED = 3
-    CLOSED_EMPTY = 4
-    CLOSED_PARTIAL = 5
-    JUNK = 6
-    ANSWER_TIMEOUT = 7
-
-class NoRetry(IntEnum):
-    RETRY = 0
-    EXHAUSTED = 1
-    NOT_IDEMPOTENT = 2
-    BODY_SENT = 3
-    NOT_A_CONNECTION_ERROR = 4
-
-def may_retry_for_test(
-    failure: int, idempotent: bool, replayable: bool, attempts_left: int
-) -> NoRetry: ...
+def surplus_for_test(used: int, idle: int, used_max: int, expected: int) -> int: ...
 
 class Tier:
     name: str
@@ -62,6 +42,9 @@ class Server:
         loop: AbstractEventLoop,
         wheel: Any,
         readiness: Any,
+        *,
+        minconn: int = 0,
+        maxqueue: int = 0,
     ) -> None: ...
     def announce_clients(self, version: int) -> None: ...
     def reach(self, hop: Callable[[], BufferedProtocol]) -> None: ...

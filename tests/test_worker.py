@@ -21,6 +21,8 @@ from edge.worker import (
 )
 from ext.arena import Arena
 from ext.forward import Recipe, request_for_test, response_for_test
+from ext.observe import Layer
+from ext.retry import RetryOn
 from ext.upstream import Tier
 
 NODES = [
@@ -213,7 +215,15 @@ def test_tier_options_of_haproxy() -> None:
             "tunnel": 3_600_000,
         },
         "retries": 3,
-        "redispatch": True,
+        "redispatch": 1,
+        "retry_on": RetryOn.ON_CONNECT | RetryOn.ON_EMPTY,
+        "retry_unsafe": False,
+        "observe": Layer.LAYER_NONE,
+        "marks_down": False,
+        "fullconn": connections_max() // 10,
+        "is_hash": False,
+        "reuse": "safe",
+        "purge_ms": 5_000,
         "retry_after_s": 1,
         "error_limit": 10,
         "idle_max": 1024,

@@ -20,6 +20,7 @@ from edge.control.guard import Guard
 from edge.control.haproxy.page_http import Page
 from edge.control.haproxy.runtime import look_for_ever, make_commands, serve_cli
 from edge.control.health_log import HealthLog
+from edge.control.marks import Marks
 from edge.control.nodes import NodeApi
 from edge.control.reload import ReloadApi
 from edge.control.specs import check_specs
@@ -51,9 +52,8 @@ async def serve(job: Job) -> None:
     settings = Settings.model_validate_json(job.settings_json())
     plan = build_plan(settings, job.tier)
     arena = Arena.attach(job.arena_fd)
-    runner = HealthRunner(
-        arena, check_specs(plan, job, arena), lambda change: health_log.say(change)
-    )
+    marks = Marks(arena, plan, job.slots["servers"], lambda change: health_log.say(change))
+    runner = HealthRunner(arena, check_specs(plan, job, arena), marks.on_change)
     store = attach_store(job)
     view = ControlView(arena, plan, job, runner.servers, store)
     health_log = HealthLog(arena, plan, job.slots)

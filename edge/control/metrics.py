@@ -55,6 +55,7 @@ class Row:
 SERVER_ROWS = (
     Row("server_sessions_total", COUNTER, ("requests",), "Requests sent to the server"),
     Row("server_current_sessions", GAUGE, ("in_flight",), "Requests at the server now"),
+    Row("server_current_queue", GAUGE, ("queued",), "Requests waiting for this server only"),
     Row("server_bytes_in_total", COUNTER, ("bytes_in",), "Request bytes sent to the server"),
     Row("server_bytes_out_total", COUNTER, ("bytes_out",), "Response bytes from the server"),
     Row(

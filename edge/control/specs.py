@@ -19,6 +19,7 @@ from edge.errors import Bug
 from edge.health.agent import AgentProbe
 from edge.health.checks import Probe, TcpProbe, TierProbe
 from edge.health.machine import Thresholds
+from edge.health.observed import OnError
 from edge.health.sequence import SequenceProbe
 from edge.health.server import AgentSpec, CheckSpec
 from edge.health.slowstart import SlowStart
@@ -37,6 +38,12 @@ def check_specs(plan: Plan, job: Job, arena: Arena) -> list[CheckSpec]:
     """Every server of the plan with what is asked of it, ready to run."""
     slots = job.slots["servers"]
     tiers = {server.key: tier for tier in plan.tiers for server in tier.servers}
+    observers = {
+        server.key: OnError(tier.settings.on_error)
+        for tier in plan.tiers
+        if isinstance(tier.settings, Haproxy) and tier.settings.observe is not None
+        for server in tier.servers
+    }
     return [
         CheckSpec(
             key=check.key,
@@ -47,6 +54,7 @@ def check_specs(plan: Plan, job: Job, arena: Arena) -> list[CheckSpec]:
             agent=_agent(check),
             slow_start=_slow_start(tiers[check.key]),
             says_results=check.health_check.log_health_checks,
+            on_error=observers.get(check.key),
         )
         for check in plan.checks
     ]

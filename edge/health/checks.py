@@ -20,7 +20,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import Protocol
 
@@ -80,6 +80,10 @@ class Probe(Protocol):
 
     async def run(self, timeout_s: float) -> Outcome: ...
 
+    def at(self, host: str, port: int) -> Probe:
+        """The same of a server that an operator has moved."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TcpProbe:
@@ -103,6 +107,9 @@ class TcpProbe:
         writer.transport.abort()
         return outcome(started, Verdict.PASSED, CheckStatus.L4OK)
 
+    def at(self, host: str, port: int) -> Probe:
+        return replace(self, host=host, port=port)
+
 
 @dataclass(frozen=True, slots=True)
 class TierProbe:
@@ -119,6 +126,9 @@ class TierProbe:
         if self.usable_servers() > 0:
             return outcome(started, Verdict.PASSED, CheckStatus.L7OK, 200)
         return outcome(started, Verdict.FAILED, CheckStatus.L7STS, 503, "no usable server")
+
+    def at(self, host: str, port: int) -> Probe:
+        return self  # it has no address
 
 
 def proxy_header(version: int, writer: asyncio.StreamWriter) -> bytes:

@@ -153,6 +153,11 @@ class HealthMachine:
         if self._counter == 0:
             self._state = ServerState.DOWN
 
+    def on_sudden_death(self) -> None:
+        """The next failure but one is fatal: HAProxy's `on-error sudden-death`, before it counts
+        one."""
+        self._counter = min(self._counter, self.thresholds.rise + 1)
+
     def on_agent_word(self, *, is_up: bool) -> None:
         """The agent has said `up`, or one of its words for down."""
         self.agent_is_down = not is_up

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.check_rules import Connect, Expect, Rule, Send, What
 from edge.clock import now
@@ -29,6 +29,7 @@ from edge.health.answers import BUFFER_BYTES, Answer, MalformedError, read_answe
 from edge.health.checks import (
     CheckStatus,
     Outcome,
+    Probe,
     Verdict,
     connect_failed,
     outcome,
@@ -52,6 +53,9 @@ class SequenceProbe:
     is_http: bool
     is_running: Callable[[], bool] | None = None
     send_proxy: int = 0  # version of the PROXY header that each connection begins with
+
+    def at(self, host: str, port: int) -> Probe:
+        return replace(self, host=host, port=port)
 
     async def run(self, timeout_s: float) -> Outcome:
         started = now()

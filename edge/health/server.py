@@ -20,6 +20,7 @@ from edge.clock import now
 from edge.health.agent import AgentProbe, Reply, parse_reply
 from edge.health.checks import CheckStatus, Outcome, Probe, Verdict
 from edge.health.machine import HealthMachine, Thresholds
+from edge.health.observed import OnError, outcome_of
 from edge.health.slowstart import SlowStart
 from edge.health.weights import parse_maxconn, parse_weight
 from ext.limits import AdminState, ServerState
@@ -78,6 +79,7 @@ class CheckSpec:
     agent: AgentSpec | None = None
     slow_start: SlowStart | None = None
     says_results: bool = False
+    on_error: OnError | None = None  # what workers' observations lead to; None: they make none
 
 
 class Kind(Enum):
@@ -133,6 +135,8 @@ class ServerChecks:
         self.failures = 0
         self.times_down = 0
         self.is_paused = False  # by an operator: HAProxy's `disable health`
+        self.times_observed = 0  # how often errors came to their limit, as HAProxy's hanafail
+        self._error_events = states.server(spec.slot)["error_events"]
         self._states = states
         self._on_change = on_change
         self._machine = _machine_for(spec, states)
@@ -197,9 +201,31 @@ class ServerChecks:
                 self.spec.slot, state=self._machine.state, connect_fail_streak=0
             )
             return
+        if view["error_events"] != self._error_events:
+            self._error_events = view["error_events"]
+            self._on_errors(view)
         self._adopt()
         if self._machine.on_connect_failures_seen(view["connect_fail_streak"]):
             self._check_now()
+
+    def _on_errors(self, view: Mapping[str, Any]) -> None:
+        """Workers have seen as many errors in a row as `error_limit`: HAProxy's `on-error`."""
+        on_error = self.spec.on_error
+        if on_error is None or not self.is_checked or self._admin is AdminState.MAINT:
+            return
+        self.times_observed += 1
+        self._due_at = min(self._due_at, now() + self.spec.thresholds.fast_interval_s)
+        self._wake.set()
+        if on_error is OnError.FASTINTER:
+            return
+        self.last = outcome_of(view)
+        if on_error is OnError.MARK_DOWN:  # the worker has done it, which is adopted
+            self.failures += self._machine.is_running
+            self._adopt(self.last)
+            return
+        if on_error is OnError.SUDDEN_DEATH:
+            self._machine.on_sudden_death()
+        self._apply(self.last, view["connect_fail_streak"])
 
     def climb(self) -> None:
         """Takes the steps of a slow start that are due."""
@@ -272,9 +298,12 @@ class ServerChecks:
 
     async def _check(self) -> None:
         assert self.spec.probe is not None
-        streak = self._states.server(self.spec.slot)["connect_fail_streak"]
+        view = self._states.server(self.spec.slot)
+        streak, probe = view["connect_fail_streak"], self.spec.probe
         began_at = now()
-        result = await self.spec.probe.run(self.spec.timeout_s)
+        if view["address"]:  # an operator has moved the server
+            probe = probe.at(view["address"], view["port"])
+        result = await probe.run(self.spec.timeout_s)
         self.last_began_at = began_at
         self._look_at_order(AdminState(self._states.server(self.spec.slot)["admin"]))
         if self._admin is AdminState.MAINT or not self.is_checked:
@@ -327,14 +356,15 @@ class ServerChecks:
         self._is_climbing = True
         return {"ramp": slow_start.ramp(0.0), "ramp_began_at": now()}
 
-    def _adopt(self) -> None:
+    def _adopt(self, observed: Outcome | None = None) -> None:
+        """`observed`: what workers have seen that made them take the server down."""
         view = self._states.server(self.spec.slot)
         is_agents = bool(view["agent_down"])
         if not self._machine.on_state_seen(ServerState(view["state"]), agent_is_down=is_agents):
             return
         streak = view["connect_fail_streak"]
-        outcome = None
-        if not self._machine.is_running and streak and not is_agents:
+        outcome = observed
+        if outcome is None and not self._machine.is_running and streak and not is_agents:
             text = f"Detected {streak} consecutive errors, last one was: "
             text += "L4 unsuccessful connection"
             outcome = self.last = Outcome(Verdict.FAILED, CheckStatus.HANA, 0.0, None, text)

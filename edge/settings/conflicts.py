@@ -42,6 +42,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _unused_networks(values)
     yield from _mixed_checks(values)
     yield from find_rule_conflicts(values)
+    yield from _unfit_server_policy(values)
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -162,6 +163,35 @@ def _unused_hash(values: Mapping[str, object]) -> Iterator[Conflict]:
     if isinstance(factor, int) and 0 < factor <= 100:
         text = "must be above 100 (per cent of the mean), else nobody could be served; 0: no bound"
         yield ("haproxy", "hash_balance_factor"), text
+
+
+def _unfit_server_policy(values: Mapping[str, object]) -> Iterator[Conflict]:
+    haproxy = _mapping(values.get("haproxy"))
+    for key, text in _unfit_policy_keys(haproxy):
+        yield ("haproxy", key), text
+    for name, row in _mapping(haproxy.get("backends")).items():
+        backend = _mapping(row)
+        inherited, own = (_mapping(rows.get("health_check")) for rows in (haproxy, backend))
+        for key, text in _unfit_policy_keys(
+            {**haproxy, **backend, "health_check": {**inherited, **own}}
+        ):
+            if key in backend:  # one that it inherits is for others
+                yield ("haproxy", "backends", name, key), text
+
+
+def _unfit_policy_keys(section: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    classes = section.get("retry_on")
+    if isinstance(classes, list) and "none" in classes and len(classes) > 1:
+        yield "retry_on", "`none` is for itself: leave it out, or the others"
+    if _mapping(section.get("health_check")).get("enabled") is False:
+        for key in ("observe", "on_marked_down", "on_marked_up"):
+            if section.get(key) is not None:
+                text = "needs health checks: nobody else could raise a server again"
+                yield key, f"{text}; leave it out, or enable them"
+    if section.get("observe") is None and "on_error" in section:
+        yield "on_error", "changes nothing without `observe`: say what is observed"
+    if section.get("retries") == 0 and classes not in (None, ["none"]):
+        yield "retry_on", "changes nothing with `retries: 0`"
 
 
 def _shared_pops(values: Mapping[str, object]) -> Iterator[Conflict]:

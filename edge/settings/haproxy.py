@@ -1,8 +1,8 @@
 """The HAProxy tier: one balancer per virtual machine, in front of the shop's web nodes.
 
-Everything is as in HAProxy unless said: configuration manual, sections 4.2 (`balance`, `retries`,
-`option redispatch`) and 5.2 (`error-limit`, `maxconn`). HAProxy fails closed: with no usable server
-a client gets 503.
+Everything is as in HAProxy unless said: configuration manual, section 4.2 (`balance`). What is
+about its servers stands in haproxy_servers.py. HAProxy fails closed: with no usable server a client
+gets 503.
 """
 
 from typing import Annotated, Literal
@@ -11,11 +11,11 @@ from pydantic import Field
 
 from edge.settings.address import Address
 from edge.settings.balance import BALANCE, HASH_TYPE
+from edge.settings.haproxy_servers import ServerPolicy
 from edge.settings.persistence import Cookie
 from edge.settings.scalars import Count, Duration, Text
 from edge.settings.section import Section
 from edge.settings.stick_table import StickTable
-from edge.settings.tier import Tier
 
 # A socket's name has at most 107 bytes (unix(7)); it is made under a longer name and then moved.
 _TABLE_NAME = Text(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", "1 to 63 letters, digits, dots, - or _")
@@ -47,7 +47,7 @@ class Stats(Section):
 RuleLines = list[Annotated[str, Field(min_length=1, max_length=_LINE_CHARS_MAX)]]
 
 
-class Backend(Tier):
+class Backend(ServerPolicy):
     """A farm of servers with its own rules: what a frontend's `use_backend` rules choose. Keys that
     it does not have are those of `haproxy`, as of a `defaults` section."""
 
@@ -91,35 +91,11 @@ class Backend(Tier):
         bool,
         Field(description="Whether all backups serve when no other server is up, or the first."),
     ] = False
-    retries: Annotated[
-        int,
-        Count(0, 100, "attempts after the first"),
-        Field(description="How often a failed connect is tried again."),
-    ] = 3
-    redispatch: Annotated[
-        bool, Field(description="Whether a failed connect may be tried again on another server.")
-    ] = True
-    error_limit: Annotated[
-        int,
-        Count(0, 1_000_000, "connects in a row"),
-        Field(
-            description="Failed connects of requests that take a server down at once, without"
-            " waiting for its checks. 0: only checks decide."
-        ),
-    ] = 10
     retry_after_s: Annotated[
         float,
         Duration(0, 86_400),
         Field(description="Retry-After of the 503 that tells there is no usable server."),
     ] = 1.0
-    server_maxconn: Annotated[
-        int,
-        Count(0, 1_000_000, "requests"),
-        Field(
-            description="Most requests at once to a server whose row has no `maxconn`; the others"
-            " queue. 0: no limit."
-        ),
-    ] = 0
     slowstart_s: Annotated[
         float | None,
         Duration(1, 86_400),

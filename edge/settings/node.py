@@ -73,6 +73,22 @@ class Node(Section):
         VALUE,
         Field(description="The node's value of haproxy's `cookie`. Absent: its name."),
     ] = None
+    minconn: Annotated[
+        int,
+        Count(0, 1_000_000, "requests"),
+        Field(
+            description="Most requests at once to this node while its haproxy has little to do;"
+            " grows to `maxconn`. 0: always `maxconn`."
+        ),
+    ] = 0
+    maxqueue: Annotated[
+        int,
+        Count(0, 1_000_000, "requests"),
+        Field(
+            description="Most requests that wait for this node and no other; more go elsewhere."
+            " 0: no limit."
+        ),
+    ] = 0
 
     @property
     def machine(self) -> str | None:

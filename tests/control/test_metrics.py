@@ -45,6 +45,7 @@ HAPROXY_NAMES = {
     "server_connection_errors_total",
     "server_connection_reuses_total",
     "server_current_sessions",
+    "server_current_queue",
     "server_http_responses_total",
     "server_idle_connections_current",
     "server_redispatch_warnings_total",

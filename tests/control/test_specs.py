@@ -9,6 +9,7 @@ from edge.check_rules import Connect, Expect, Send, What
 from edge.control.specs import check_specs
 from edge.health.checks import TcpProbe, TierProbe
 from edge.health.machine import Thresholds
+from edge.health.observed import OnError
 from edge.health.sequence import SequenceProbe
 from edge.health.slowstart import SlowStart
 from ext.limits import ServerState
@@ -152,3 +153,26 @@ def test_agents_and_slow_starts_of_the_file(world: BuildWorld) -> None:
     assert asked == [("127.0.0.1", 76, b"hi\n"), ("127.0.0.1", 77, b"hi\n")]
     assert {each.interval_s for each in agents} == {3.0}
     assert {spec.slow_start for spec in specs} == {SlowStart(30.0)}
+
+
+BACKENDS = """
+haproxy:
+  listen: 127.0.0.1:8080
+  slowstart: 30s
+  observe: layer4
+  backends:
+    api: {slowstart: 5s, on_error: mark-down}
+    web: {observe: null}
+nodes:
+  - {name: node1, web: 127.0.0.1:9001}
+"""
+
+
+def test_slow_starts_and_passive_health_are_of_the_backend(world: BuildWorld) -> None:
+    built = world(BACKENDS)
+    specs = check_specs(built.plan, built.job, built.arena)
+    assert [(spec.key, spec.slow_start, spec.on_error) for spec in specs] == [
+        ("haproxy/node1", SlowStart(30.0), OnError("fail-check")),
+        ("api/node1", SlowStart(5.0), OnError("mark-down")),
+        ("web/node1", SlowStart(30.0), None),
+    ]

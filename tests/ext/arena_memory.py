@@ -13,7 +13,11 @@ from ext.arena import SERVER_COUNTERS, TIER_COUNTERS, Arena
 from ext.limits import Limit
 
 PAGE_BYTES = 4096
-SLOT_BYTES = 12 * 4 + 2 * 8 + 16 + Limit.TEXT_BYTES_MAX  # ServerSlot
+SLOT_BYTES = (
+    11 * 4 + 4 + 2 * 8 + 8 * 4 + Limit.ADDRESS_BYTES_MAX + 16 + Limit.TEXT_BYTES_MAX
+)  # ServerSlot
+TIER_SLOT_BYTES = Limit.TEXT_BYTES_MAX + 4
+SESSION_BYTES = 4 * 8 + 5 * 4 + 2 * 4 + 4 + 48  # SessionEntry
 ROW_HEAD_BYTES = 16 * 8
 TIER_CELLS, SERVER_CELLS = 48, 24  # TC_COUNT, SC_COUNT
 LATENCY_CELL = len(TIER_COUNTERS)  # TC_LATENCY_0: behind the named ones
@@ -27,11 +31,10 @@ def paged(size: int) -> int:
     return -(-size // PAGE_BYTES) * PAGE_BYTES
 
 
-ROWS_AT = paged(
-    PAGE_BYTES + Limit.SERVERS_MAX * SLOT_BYTES + Limit.TIERS_MAX * Limit.TEXT_BYTES_MAX
-)
+ROWS_AT = paged(PAGE_BYTES + Limit.SERVERS_MAX * SLOT_BYTES + Limit.TIERS_MAX * TIER_SLOT_BYTES)
 SERVER_CELLS_AT = ROW_HEAD_BYTES + Limit.TIERS_MAX * TIER_CELLS * 8
-ROW_BYTES = paged(SERVER_CELLS_AT + Limit.SERVERS_MAX * SERVER_CELLS * 8)
+SESSIONS_AT = SERVER_CELLS_AT + Limit.SERVERS_MAX * SERVER_CELLS * 8
+ROW_BYTES = paged(SESSIONS_AT + Limit.SESSIONS_SHOWN_MAX * SESSION_BYTES)
 ARENA_BYTES = ROWS_AT + Limit.ROWS_MAX * ROW_BYTES
 
 

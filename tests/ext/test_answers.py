@@ -7,10 +7,12 @@ import pytest
 from ext.answers import FETCH_REASONS, build_answer, build_loop
 from ext.http1 import ResponseHead, parse_response
 from ext.limits import REFUSED_STATUS
-from ext.upstream import Failure
+from ext.retry import Failure
 
 CDN, ELB, HAPROXY = 0, 1, 2  # TierKind in ext/upstream.pxd
 KINDS = (CDN, ELB, HAPROXY)
+# A status that is retried is passed on when no attempt is left.
+NEVER_ANSWERED = {Failure.NO_FAILURE, Failure.REFUSED_BY_STATUS}
 # Every status that a tier answers by itself.
 STATUSES = sorted({*REFUSED_STATUS.values(), 405, 408, 410, 500, 502, 503, 504})
 
@@ -138,7 +140,7 @@ def test_cdns_refusals_are_not_cached_and_its_failures_do_not_say_private() -> N
 
 
 def test_every_failed_fetch_has_fastlys_words() -> None:
-    assert set(FETCH_REASONS) == set(Failure) - {Failure.NO_FAILURE}
+    assert set(FETCH_REASONS) == set(Failure) - NEVER_ANSWERED
     assert FETCH_REASONS[Failure.ANSWER_TIMEOUT] == "first byte timeout"
     assert FETCH_REASONS[Failure.CONNECT_TIMEOUT] == "Connection timed out"
     assert FETCH_REASONS[Failure.CLOSED_PARTIAL] == "backend read error"

@@ -18,7 +18,7 @@ from tests.ext.arena_memory import ARENA_BYTES, SERVER_CELLS, TIER_CELLS, ArenaM
 ROOT = Path(__file__).parents[2]
 TIER_GAUGES = {"connections_open", "in_flight", "queued"}
 ROOM = int(Limit.TEXT_BYTES_MAX)  # of a name, its NUL included
-SERVER_GAUGES = {"in_flight", "connections_open", "connections_idle"}
+SERVER_GAUGES = {"in_flight", "connections_open", "connections_idle", "queued"}
 
 
 def native_latency_bucket() -> ctypes._CFuncPtr:
@@ -171,6 +171,11 @@ def test_new_server_counts_as_up(arena: Arena, monkeypatch: pytest.MonkeyPatch) 
         "ramp_began_at": 0.0,
         "maxconn": 0,
         "agent_down": False,
+        "error_events": 0,
+        "errors_counted": 0,
+        "last_error": 0,
+        "address": "",
+        "port": 0,
     }
 
 

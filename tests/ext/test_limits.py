@@ -11,9 +11,11 @@ from pydantic import BaseModel
 import ext.freshness
 import ext.headers
 import ext.limits
+import ext.observe
 import ext.platform
 import ext.proxyline
-import ext.upstream
+import ext.retry
+import ext.rulecodes
 from edge.settings import Limits, Node, Settings
 from edge.settings.cdn import CdnLimits
 from edge.settings.scalars import Count, Size, Text
@@ -34,8 +36,19 @@ ENUMS = [
     (ext.headers.HeaderId, "headers"),
     (ext.platform.Excess, "platform"),
     (ext.proxyline.BadProxy, "proxyline"),
-    (ext.upstream.Failure, "upstream"),
-    (ext.upstream.NoRetry, "upstream"),
+    (ext.observe.Observed, "observe"),
+    (ext.observe.Layer, "observe"),
+    (ext.retry.Failure, "retry"),
+    (ext.retry.NoRetry, "retry"),
+    (ext.retry.RetryOn, "retry"),
+    (ext.rulecodes.SampleType, "rulecodes"),
+    (ext.rulecodes.Fetch, "rulecodes"),
+    (ext.rulecodes.Converter, "rulecodes"),
+    (ext.rulecodes.Match, "rulecodes"),
+    (ext.rulecodes.Action, "rulecodes"),
+    (ext.rulecodes.RedirectFlag, "rulecodes"),
+    (ext.rulecodes.Counter, "rulecodes"),
+    (ext.rulecodes.RuleLimit, "rulecodes"),
 ]
 
 

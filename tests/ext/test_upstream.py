@@ -1,4 +1,4 @@
-"""ext.upstream: the retry rule as a table, kept connections, and passive health.
+"""ext.upstream: kept connections, addresses, and passive health.
 
 Connects go through a loop that is a stand-in: `Connects` answers at once what the test says, so no
 socket is opened and nothing waits.
@@ -6,7 +6,6 @@ socket is opened and nothing waits.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,54 +14,9 @@ import pytest
 from ext.arena import Arena
 from ext.balance import BALANCERS
 from ext.limits import ServerState
+from ext.retry import RetryOn
 from ext.site import Site
-from ext.upstream import Connecting, Failure, NoRetry, Server, Tier, may_retry_for_test
-
-# -- retries ------------------------------------------------------------------------------------
-
-NOTHING_SENT = {Failure.CONNECT_FAILED, Failure.CONNECT_TIMEOUT}
-CLOSED = {Failure.CLOSED_REUSED, Failure.CLOSED_EMPTY, Failure.CLOSED_PARTIAL}
-LIKELY_ITS_OWN_FAULT = {Failure.JUNK, Failure.ANSWER_TIMEOUT}
-
-# (failures, idempotent, replayable) -> the decision, while attempts are left
-RULE = [
-    (NOTHING_SENT, True, True, NoRetry.RETRY),
-    (NOTHING_SENT, True, False, NoRetry.RETRY),
-    (NOTHING_SENT, False, True, NoRetry.RETRY),
-    (NOTHING_SENT, False, False, NoRetry.RETRY),
-    (CLOSED, True, True, NoRetry.RETRY),
-    (CLOSED, True, False, NoRetry.BODY_SENT),
-    (CLOSED, False, True, NoRetry.NOT_IDEMPOTENT),
-    (CLOSED, False, False, NoRetry.NOT_IDEMPOTENT),
-    (LIKELY_ITS_OWN_FAULT, True, True, NoRetry.NOT_A_CONNECTION_ERROR),
-    (LIKELY_ITS_OWN_FAULT, True, False, NoRetry.NOT_A_CONNECTION_ERROR),
-    (LIKELY_ITS_OWN_FAULT, False, True, NoRetry.NOT_A_CONNECTION_ERROR),
-    (LIKELY_ITS_OWN_FAULT, False, False, NoRetry.NOT_A_CONNECTION_ERROR),
-]
-CASES = [
-    (failure, idempotent, replayable, decision)
-    for failures, idempotent, replayable, decision in RULE
-    for failure in sorted(failures)
-]
-
-
-def test_rule_is_complete() -> None:
-    decided = {case[:3] for case in CASES}
-    failures = set(Failure) - {Failure.NO_FAILURE}
-    assert decided == set(product(failures, (True, False), (True, False)))
-    assert {case[3] for case in CASES} | {NoRetry.EXHAUSTED} == set(NoRetry)
-
-
-@pytest.mark.parametrize(("failure", "idempotent", "replayable", "decision"), CASES)
-def test_rfc9110_9_2_2_retry(
-    failure: Failure, idempotent: bool, replayable: bool, decision: NoRetry
-) -> None:
-    for attempts_left in (1, 3, 100):
-        assert may_retry_for_test(failure, idempotent, replayable, attempts_left) is decision
-    for attempts_left in (0, -1):
-        decided = may_retry_for_test(failure, idempotent, replayable, attempts_left)
-        assert decided is NoRetry.EXHAUSTED
-
+from ext.upstream import Connecting, Server, Tier
 
 # -- stand-ins ----------------------------------------------------------------------------------
 
@@ -138,7 +92,15 @@ TIMEOUTS = ("connect", "client", "server", "http_request", "http_keep_alive", "q
 class Pool:
     """One server of one tier, and what the arena tells of it."""
 
-    def __init__(self, arena: Arena, *, error_limit: int = 3, idle_max: int = 2) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        *,
+        error_limit: int = 3,
+        idle_max: int = 2,
+        observe: int = 0,
+        purge_ms: int = 0,
+    ) -> None:
         self.arena = arena
         self.slot = arena.server_slot("haproxy/node1")
         self.tier_slot = arena.tier_slot("haproxy")
@@ -154,7 +116,15 @@ class Pool:
                 "limits": LIMITS,
                 "timeouts_ms": dict.fromkeys(TIMEOUTS, 1000),
                 "retries": 3,
-                "redispatch": True,
+                "redispatch": 1,
+                "is_hash": False,
+                "retry_on": int(RetryOn.ON_CONNECT),
+                "retry_unsafe": False,
+                "observe": observe,
+                "marks_down": True,
+                "fullconn": 100,
+                "reuse": "always",
+                "purge_ms": purge_ms,
                 "retry_after_s": 1,
                 "error_limit": error_limit,
                 "idle_max": idle_max,

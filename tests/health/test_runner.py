@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge.clock import now
-from edge.health.checks import CheckStatus, Outcome, Verdict
+from edge.health.checks import CheckStatus, Outcome, Probe, Verdict
 from edge.health.machine import Thresholds
 from edge.health.runner import HealthRunner
 from edge.health.server import CheckSpec, StateChange
@@ -41,6 +41,9 @@ class ScriptedProbe:
         self.ran = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
+
+    def at(self, host: str, port: int) -> Probe:
+        return self
 
     async def run(self, timeout_s: float) -> Outcome:
         self.started_at.append(now())

@@ -135,6 +135,28 @@ def test_checks_that_agree(check: object) -> None:
     assert conflicts(values) == []
 
 
+@pytest.mark.parametrize(
+    ("inherited", "own", "found"),
+    [
+        ({"tcp_check": ["send a"]}, {"path": "/"}, "tcp_check"),
+        ({"tcp_check": ["send a"]}, {"path": "/", "tcp_check": []}, None),
+        (SEND, {"host": "a"}, "host"),
+        ({}, {"disable_on_404": True}, "disable_on_404"),
+        ({"path": "/"}, {"disable_on_404": True}, None),
+    ],
+)
+def test_checks_of_a_backend_are_those_that_it_inherits_and_its_own(
+    inherited: dict[str, Any], own: dict[str, Any], found: str | None
+) -> None:
+    haproxy = {
+        "listen": "127.0.0.1:5",
+        "health_check": inherited,
+        "backends": {"b": {"health_check": own}},
+    }
+    paths = [path for path, _ in conflicts({"haproxy": haproxy, "nodes": [A]})]
+    assert paths == ([f"haproxy.backends.b.health_check.{found}"] if found else [])
+
+
 def test_no_tier() -> None:
     assert conflicts({"nodes": [A]}) == [
         ("", "has no tier: give at least one of cdn, elb, haproxy, tcp")

@@ -118,9 +118,8 @@ HEAD = "haproxy:\n  listen: 127.0.0.1:80\n"  # a key of haproxy that follows is 
             HEAD + "  # a comment\n  zzz:\n    1\n" + NODES,
             ":4: haproxy.zzz: unknown key; known here: listen, timeouts, limits, forwarded,"
             " health_check, max_connections, max_idle_per_server, accept_proxy,"
-            " accept_proxy_from, send_proxy, balance, hash_type, hash_key,"
-            " hash_balance_factor, allbackups, retries, redispatch,"
-            " error_limit, retry_after, server_maxconn",
+            " accept_proxy_from, send_proxy, retries, redispatch,"
+            " retry_on, retry_unsafe, error_limit",
         ),
         (HEAD + NODES + "node: []\n", ":4: node: unknown key; did you mean `nodes`?"),
         (
@@ -146,7 +145,8 @@ HEAD = "haproxy:\n  listen: 127.0.0.1:80\n"  # a key of haproxy that follows is 
         ),
         (
             HEAD + "  redispatch: yes\n" + NODES,
-            ":3: haproxy.redispatch: must be true or false, not 'yes'",
+            ":3: haproxy.redispatch: must be true, false, or a whole number from -100 to 100,"
+            " not 'yes'",
         ),
         (
             HEAD + "  balance: round_robin\n" + NODES,

@@ -96,7 +96,7 @@ HAPROXY = TIER | {
     "hash_balance_factor": 0,
     "allbackups": False,
     "retries": 3,
-    "redispatch": True,
+    "redispatch": 1,
     "error_limit": 10,
     "retry_after_s": 1.0,
     "server_maxconn": 0,
@@ -112,6 +112,17 @@ HAPROXY = TIER | {
     "backends": {},
     "stick_tables": {},
     "slowstart_s": None,
+    "server_minconn": 0,
+    "server_maxqueue": 0,
+    "fullconn": None,
+    "http_reuse": "safe",
+    "pool_purge_delay_s": 5.0,
+    "retry_on": None,
+    "retry_unsafe": False,
+    "observe": None,
+    "on_error": "fail-check",
+    "on_marked_down": None,
+    "on_marked_up": None,
     "stats": None,
 }
 ELB = TIER | {
@@ -221,6 +232,8 @@ NODE_DEFAULTS = {
     "backup": False,
     "maxconn": 0,
     "cookie": None,
+    "minconn": 0,
+    "maxqueue": 0,
 }
 
 

@@ -86,6 +86,7 @@ class Cli:
             has_answered = False
             while not client.is_leaving and (found := DELIMITED.match(received)):
                 received = received[found.end() :]
+                await self._commands.prepare(client, text_of(found[1]))
                 writer.write(self._answer(client, found[1]))
                 async with asyncio.timeout(client.timeout_s):
                     await writer.drain()
@@ -97,7 +98,11 @@ class Cli:
                 return
 
     def _answer(self, client: Client, line: bytes) -> bytes:
-        text = self._commands.answer(client, line.decode("utf-8", "replace").removesuffix("\r"))
+        text = self._commands.answer(client, text_of(line))
         if client.is_leaving:
             return b""
         return f"{text}\n{'> ' if client.is_interactive else ''}".encode()
+
+
+def text_of(line: bytes) -> str:
+    return line.decode("utf-8", "replace").removesuffix("\r")

@@ -1,15 +1,15 @@
 """HAProxy's commands: the words, who may give them, the answers.
 
 A command is found by its leading words. Permission is asked for before anything else of it is
-looked at, as HAProxy does. Commands for what edge does not have (maps, certificates, `set
-maxconn`: limits are fixed when a worker starts) are unknown, and the answer lists what is known.
-`show env` is left out: tokens of other services stand in the environment.
+looked at, as HAProxy does. Commands for what edge does not have (maps, certificates) are unknown,
+and the answer lists what is known. `show env` is left out: tokens of other services stand in the
+environment. What is about running traffic stands in traffic.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
@@ -27,6 +27,7 @@ from edge.control.haproxy.statistics import (
     stat_rows,
 )
 from edge.control.haproxy.tables import Tables
+from edge.control.haproxy.traffic import Traffic
 from ext.limits import AdminState
 
 LEADING_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,9})")
@@ -100,14 +101,21 @@ class Command:
     usage: str
     level: Level
     run: Callable[[Client, Sequence[str]], str]
+    prepare: Callable[[Sequence[str]], Awaitable[None]] | None = None  # what it waits for
 
 
 class Commands:
     """All commands over one control process."""
 
     def __init__(
-        self, snapshots: Snapshots, changes: Changes, rates: Rates, tables: Tables | None = None
+        self,
+        snapshots: Snapshots,
+        changes: Changes,
+        rates: Rates,
+        tables: Tables | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
+        self.traffic = traffic
         self.snapshots = snapshots
         self.changes = changes
         self.rates = rates
@@ -128,6 +136,13 @@ class Commands:
             return command.run(client, words[len(command.words) :])
         except CommandError as error:
             return str(error)
+
+    async def prepare(self, client: Client, line: str) -> None:
+        """Waits for what the command is about to tell: workers are asked first."""
+        words = split_words(line)
+        command = self._find(words)
+        if command is not None and command.prepare is not None and client.level >= command.level:
+            await command.prepare(words[len(command.words) :])
 
     def look(self) -> None:
         """Counts for the rates, and what has expired in tables; once a second."""
@@ -198,14 +213,16 @@ class Commands:
             ),
             ("show servers conn", " [<backend>]", "connections", everyone, self._show_conn),
             ("show servers state", " [<backend>]", "states", everyone, self._show_state),
-            ("show sess", " [id]", "list of current sessions", operator, self._show_sess),
             ("show stat", " [json|no-maint|typed|up]*", "counters", everyone, self._show_stat),
             ("show table", " <table> [<filter>]*", "dump a table", everyone, self._show_table),
             ("show version", "", "show version of the process", everyone, self._show_version),
             ("user", "", "lower this session's level to user", everyone, self._user),
         ):
-            usage = f"{words + arguments:<{USAGE_CHARS}}: {text}"
-            yield Command(tuple(words.split()), usage, level, run)
+            yield Command(tuple(words.split()), usage_of(words + arguments, text), level, run)
+        for row in self.traffic.rows() if self.traffic is not None else ():
+            usage = usage_of(row.words + row.arguments, row.text)
+            level = Level[row.level.upper()]
+            yield Command(tuple(row.words.split()), usage, level, row.run, row.prepare)
 
     # -- what is shown -------------------------------------------------------------------------
 
@@ -249,10 +266,6 @@ class Commands:
             _proxy_id(self.snapshots.proxies(), words[0])
         return reports.captured_errors(wall())
 
-    def _show_sess(self, _client: Client, words: Sequence[str]) -> str:
-        """The workers' sessions are not listed: as HAProxy answers when there is none."""
-        return "Session not found.\n" if words and words[0] != "all" else ""
-
     def _show_table(self, client: Client, words: Sequence[str]) -> str:
         return self.tables.show(words, is_privileged=client.level >= Level.OPERATOR)
 
@@ -292,6 +305,8 @@ class Commands:
             self.changes.set_agent_send(server, value)
         elif what in ("agent-addr", "agent-port"):
             self._set_agent_address(server, what, words[2:])
+        elif what == "addr" and self.traffic is not None:
+            return self.traffic.set_address(server, words[2:])
         else:
             raise CommandError(UNSETTABLE.get(what, SET_SERVER_USAGE))
         return ""
@@ -360,6 +375,10 @@ class Commands:
             raise CommandError("Invalid timeout value.\n")
         client.timeout_s = seconds
         return ""
+
+
+def usage_of(command: str, text: str) -> str:
+    return f"{command:<{USAGE_CHARS}}: {text}"
 
 
 def split_words(line: str) -> list[str]:

@@ -15,12 +15,12 @@ from edge.control.haproxy.formats import PROCESS_NUMBER, Row
 from edge.control.haproxy.rates import Rates
 from edge.control.haproxy.snapshot import Proxy, Server, Snapshots
 from edge.health.checks import CheckStatus
-from edge.settings.address import split_address
 from ext.limits import AdminState, ServerState
 
 STATE_FILE_VERSION = 1
 PRODUCT = "HAProxy"  # clients refuse to talk to anything else
 INTERFACE_VERSION = "2.6"
+INTERFACE_DATE = "2022/05/31"  # of HAProxy 2.6.0
 DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
 
 # HAProxy's numbers: operational state, admin flags, check results, check states.
@@ -55,14 +55,17 @@ def info_row(snapshots: Snapshots, rates: Rates, wall_s: float) -> Row:
     def total(counter: str) -> int:
         return sum(proxy.view.counters[counter] for proxy in proxies)
 
+    workers = len(view.workers())
     uptime_s = max(0, int(wall_s - view.started_at))
     files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    maxconns = [proxy.settings.max_connections or files_max for proxy in proxies]
     found = [rates.of(f"{proxy.name} connections") for proxy in proxies]
     connections = [rate for rate in found if rate is not None]
     return {
         "Name": PRODUCT,
         "Version": version_text(view.version),
-        "Nbthread": len(view.workers()),
+        "Release_date": INTERFACE_DATE,
+        "Nbthread": workers,
         "Nbproc": 1,
         "Process_num": PROCESS_NUMBER,
         "Pid": view.supervisor_pid,
@@ -70,6 +73,7 @@ def info_row(snapshots: Snapshots, rates: Rates, wall_s: float) -> Row:
         "Uptime_sec": uptime_s,
         "Ulimit-n": files_max,
         "Maxsock": files_max,
+        "Maxconn": snapshots.maxconn or workers * sum(maxconns),
         "CurrConns": total("connections_open"),
         "CumConns": total("connections"),
         "CumReq": total("requests"),
@@ -81,6 +85,9 @@ def info_row(snapshots: Snapshots, rates: Rates, wall_s: float) -> Row:
         "ConnRate": sum(rate.rate for rate in connections),
         "ConnRateLimit": 0,
         "MaxConnRate": max((rate.rate_max for rate in connections), default=0),
+        # hatop wants them: what is under way; nothing waits to run, since events run at once.
+        "Tasks": total("connections_open") + total("in_flight"),
+        "Run_queue": 0,
         "node": socket.gethostname(),
         "description": f"edge {view.version}",
         "Stopping": 0,
@@ -123,7 +130,7 @@ def servers_conn(proxies: list[Proxy], workers: int) -> str:
         f" unsafe_nb safe_nb idle_lim idle_cur {per_thread}"
     ]
     for proxy, server in _servers(proxies):
-        host, port = split_address(server.plan.address or "-:1")
+        host, port = server.host, server.port
         idle = server.view.counters["connections_idle"]
         used = max(0, server.view.counters["connections_open"] - idle)
         lines.append(
@@ -145,7 +152,7 @@ def _servers(proxies: list[Proxy]) -> Iterator[tuple[Proxy, Server]]:
 
 
 def _state_fields(proxy: Proxy, server: Server, wall_s: float) -> Iterator[object]:
-    host, port = split_address(server.plan.address or "-:1")
+    host, port = server.host, server.port
     is_name = host[-1:].isalpha() and ":" not in host
     yield from (proxy.id, proxy.name, server.id, server.plan.name, "-" if is_name else host)
     yield _operating(server)

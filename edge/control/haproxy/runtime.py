@@ -12,6 +12,7 @@ from edge.control.haproxy.commands import Client, Commands, Level
 from edge.control.haproxy.rates import LOOK_S, Rates
 from edge.control.haproxy.snapshot import Snapshots
 from edge.control.haproxy.tables import Tables
+from edge.control.haproxy.traffic import Traffic
 from edge.control.view import ControlView
 from edge.job import Job
 from edge.plan import Plan
@@ -28,7 +29,8 @@ def make_commands(view: ControlView, plan: Plan, arena: Arena, job: Job) -> Comm
         return None
     snapshots = Snapshots(view, plan, arena, job.slots["servers"])
     tables = Tables(attach_tables(job.table_fds, None))
-    return Commands(snapshots, Changes(arena), Rates(), tables)
+    traffic = Traffic(snapshots, arena, job.slots["tiers"])
+    return Commands(snapshots, Changes(arena), Rates(), tables, traffic)
 
 
 async def look_for_ever(commands: Commands) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from edge.control.view import ControlView, ServerView, TierView, counter_of
 from edge.health.server import AgentChecks, ServerChecks
 from edge.plan import Plan, ServerPlan, TierPlan
+from edge.settings.address import split_address
 from edge.settings.balance import is_static
 from edge.settings.haproxy import Haproxy
 from edge.settings.tcp import Tcp
 from ext.arena import Arena
-from ext.limits import AdminState, ServerState
+from ext.limits import AdminState, Limit, ServerState
 
 FIRST_PROXY_ID = 2  # HAProxy's first proxy is the one of its own sockets
 FIRST_SERVER_ID = 1
@@ -31,6 +32,9 @@ class Server:
     plan: ServerPlan
     view: ServerView
     health: int  # HAProxy's check_health
+    host: str  # where it is now: an operator may have moved it
+    port: int
+    maxconn: int  # as it is now; 0: no limit
     is_static: bool = False  # gets its whole weight or nothing
 
     @property
@@ -122,6 +126,11 @@ class Snapshots:
         names = {tier.name for tier in self._plan.tiers if tier.kind in ("haproxy", "tcp")}
         return sum(listener.tier in names for listener in self._plan.listeners)
 
+    @property
+    def maxconn(self) -> int:
+        """Client connections that an operator allows in all; 0: as configured."""
+        return self._arena.maxconn(-1)
+
     def _proxies(self) -> Iterator[Proxy]:
         views = {view.name: view for view in self.view.tiers()}
         number = FIRST_PROXY_ID
@@ -138,7 +147,23 @@ class Snapshots:
         for number, (server, view) in enumerate(rows, FIRST_SERVER_ID):
             slot = self._slots[server.key]
             state = self._arena.server(slot)
-            yield Server(number, slot, server, view, counter_of(view.health, state), is_fixed)
+            host, port = split_address(server.address or "-:1")
+            yield Server(
+                number,
+                slot,
+                server,
+                view,
+                counter_of(view.health, state),
+                state["address"] or host,
+                state["port"] or port,
+                limit_of(server.maxconn, state["maxconn"]),
+                is_fixed,
+            )
+
+
+def limit_of(configured: int, given: int) -> int:
+    """A server's maxconn, from that of the file and what the arena says instead."""
+    return 0 if given == Limit.MAXCONN_NONE else given or configured
 
 
 def find_proxy(proxies: list[Proxy], name: str) -> Proxy | None:

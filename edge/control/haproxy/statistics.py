@@ -15,7 +15,7 @@ from edge.control.haproxy.rates import Rate, Rates
 from edge.control.haproxy.snapshot import Proxy, Server
 from edge.health.checks import CheckStatus
 from edge.health.messages import CHECK_TEXTS
-from edge.settings.address import join_address, split_address
+from edge.settings.address import join_address
 from edge.settings.balance import read_balance
 from ext.limits import AdminState
 
@@ -183,16 +183,16 @@ def _server(proxy: Proxy, server: Server, moment: Moment) -> Row:
     is_backup = server.plan.backup
     legends: dict[str, Value] = {}
     if moment.shows_legends and server.plan.address is not None:
-        legends["addr"] = join_address(*split_address(server.plan.address))
-    if maxconn := view.maxconn or server.plan.maxconn:
-        legends["slim"] = maxconn
+        legends["addr"] = join_address(server.host, server.port)
     if view.throttle is not None:
         legends["throttle"] = view.throttle
+    legends |= _limits(server)
     return {
         **_head(proxy, server.plan.name, server.id, SERVER),
         **_responses(counters),
         "dresp": 0,
         "wrew": 0,
+        "qcur": counters["queued"],
         "scur": counters["in_flight"],
         "stot": counters["requests"],
         "bin": counters["bytes_in"],
@@ -223,12 +223,26 @@ def _server(proxy: Proxy, server: Server, moment: Moment) -> Row:
     }
 
 
+def _limits(server: Server) -> dict[str, Value]:
+    limits: dict[str, Value] = {}
+    if server.maxconn:
+        limits["slim"] = server.maxconn
+    if server.plan.maxqueue:
+        limits["qlimit"] = server.plan.maxqueue
+    return limits
+
+
 def _checks(server: Server) -> Row:
     """The columns of a server that is checked; its result is hidden during maintenance."""
     checks = server.checks
     if checks is None:
         return {}
-    row: dict[str, Value] = {"chkfail": checks.failures, "chkdown": checks.times_down}
+    row: dict[str, Value] = {
+        "chkfail": checks.failures,
+        "chkdown": checks.times_down,
+    }
+    if checks.spec.on_error is not None:
+        row["hanafail"] = checks.times_observed
     if server.view.admin is AdminState.MAINT:
         return row
     status = server.view.check_status or "INI"
