@@ -190,7 +190,10 @@ class ServerChecks:
         if self._was_in_maintenance and not is_in_maintenance:
             self._machine.on_maintenance_left()
             self._states.set_server(
-                self.spec.slot, health=self._machine.counter, state=ServerState.UP
+                self.spec.slot,
+                health=self._machine.counter,
+                state=_state(self._machine.is_up),
+                checked=None if self._machine.is_up else False,
             )
             self._is_check_due_now = True
             self._wake.set()

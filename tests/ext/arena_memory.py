@@ -15,7 +15,7 @@ from ext.limits import Limit
 PAGE_BYTES = 4096
 SLOT_BYTES = 6 * 4 + 8 + 16 + Limit.TEXT_BYTES_MAX  # ServerSlot
 ROW_HEAD_BYTES = 16 * 8
-TIER_CELLS, SERVER_CELLS = 48, 24  # TC_COUNT, SC_COUNT
+TIER_CELLS, SERVER_CELLS = 56, 24  # TC_COUNT, SC_COUNT
 LATENCY_CELL = len(TIER_COUNTERS)  # TC_LATENCY_0: behind the named ones
 
 TIER_CELL = {name: index for index, (name, _, _) in enumerate(TIER_COUNTERS)}
@@ -32,7 +32,8 @@ ROWS_AT = paged(
 )
 SERVER_CELLS_AT = ROW_HEAD_BYTES + Limit.TIERS_MAX * TIER_CELLS * 8
 ROW_BYTES = paged(SERVER_CELLS_AT + Limit.SERVERS_MAX * SERVER_CELLS * 8)
-ARENA_BYTES = ROWS_AT + Limit.ROWS_MAX * ROW_BYTES
+NOTE_BYTES = 65536
+ARENA_BYTES = ROWS_AT + Limit.ROWS_MAX * ROW_BYTES + 2 * NOTE_BYTES
 
 
 class ArenaMemory:
