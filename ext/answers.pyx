@@ -9,9 +9,10 @@ from zlib import crc32
 REASONS = {
     400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 408: "Request Timeout",
     410: "Gone", 413: "Payload Too Large", 414: "URI Too Long",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
-    504: "Gateway Timeout",
+    431: "Request Header Fields Too Large", 463: "", 464: "",
+    500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout", 505: "HTTP Version Not Supported",
 }
 # HAProxy titles its pages with older names of some codes.
 HAPROXY_TITLES = {400: "Bad request", 408: "Request Time-out", 504: "Gateway Time-out"}
@@ -29,6 +30,8 @@ HAPROXY_TEXTS = {
     503: "No server is available to handle this request.",
     504: "The server didn't respond in time.",
 }
+# What an ALB answers to a head that was not accepted, where others say something else.
+ELB_REFUSALS = {431: 400}
 ELB_TITLES = {503: "Service Temporarily Unavailable", 504: "Gateway Time-out"}
 
 

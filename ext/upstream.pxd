@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from ext.arena cimport Arena
 from ext.farm cimport Balancer
 from ext.http1 cimport HeadLimits
+from ext.sticky cimport Stickiness
 from ext.persist cimport Cookie
 from ext.observe cimport Observing
 from ext.queue cimport Queue, Waiter
@@ -21,6 +22,9 @@ cdef class Tier:
     cdef readonly int kind         # TierKind
     cdef readonly list servers     # of Server
     cdef Balancer balancer
+    cdef Stickiness sticky         # of an elb; None: every request is balanced
+    cdef int desync_mode           # DesyncMode
+    cdef bint other_protocol       # the targets are said to speak another HTTP: 464
     cdef Cookie cookie             # None: every request is balanced
     cdef Tier next                 # fused: the cdn's only backend
     cdef int slot
