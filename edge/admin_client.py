@@ -60,23 +60,24 @@ class Remote:
     def __str__(self) -> str:
         return join_address(self.host, self.port)
 
-    def ask(self, method: str, path: str) -> dict[str, Any]:
+    def ask(self, method: str, path: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One request; the JSON object of its answer. AdminError says why there is none.
 
         Asked twice when nothing comes back at first: no order does harm when it is given again.
         """
         try:
-            return self._ask_once(method, path)
+            return self._ask_once(method, path, given)
         except HungUpError:
-            return self._ask_once(method, path)
+            return self._ask_once(method, path, given)
 
-    def _ask_once(self, method: str, path: str) -> dict[str, Any]:
+    def _ask_once(self, method: str, path: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
         fields = {"Accept": "application/json", "Connection": "close"}
         if self.token is not None:
             fields["Authorization"] = f"Bearer {self.token}"
         connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_S_MAX)
         try:
-            connection.request(method, path, headers=fields)
+            body = None if given is None else json.dumps(given)
+            connection.request(method, path, body, headers=fields)
             answer = connection.getresponse()
             found = _object_of(answer.read(ANSWER_BYTES_MAX))
         except ConnectionResetError:  # RemoteDisconnected, too

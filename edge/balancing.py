@@ -7,6 +7,7 @@ from typing import Any
 
 from edge.plan import TierPlan
 from edge.settings.balance import HASHED, Balance, HashType, read_balance, read_hash_type
+from edge.settings.elb import Elb
 from edge.settings.haproxy import Haproxy
 from edge.settings.tcp import Tcp
 from ext.arena import Arena
@@ -31,7 +32,7 @@ def make_balancer(
     """The balancer of a tier; `rows` are (slot, maxconn, backup) of its servers, in their order."""
     balance, hash_type = balance_of(planned.settings)
     options: dict[str, Any] = {
-        "fail_open": planned.kind == "elb",
+        "fail_open": opens_below(planned),
         "weights": [server.weight for server in planned.servers],
         "draws": balance.draws,
     }
@@ -43,6 +44,13 @@ def make_balancer(
             options["seeds"] = [ring_seed(server.name.encode()) for server in planned.servers]
     kind = hash_type.method if balance.algorithm in HASHED else balance.algorithm
     return BALANCERS[kind](arena, row, rows, **options)
+
+
+def opens_below(planned: TierPlan) -> int:
+    """With fewer usable servers a tier uses all; 0: never."""
+    if isinstance(planned.settings, Elb):
+        return planned.settings.target_group.routes_to_all_below(len(planned.servers))
+    return 1 if planned.fails_open else 0
 
 
 def make_key(chain: Sequence[TierPlan], kind: str) -> HashKey | None:

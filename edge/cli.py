@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_nodes(commands)
     _add_rollout(commands)
+    _add_node(commands)
     _add_reload(commands)
     _add_upgrade(commands)
 
@@ -197,6 +198,31 @@ def _add_rollout(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     rollout.set_defaults(command=roll_out)
 
 
+def _add_node(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    node = commands.add_parser("node", help="add or remove a web node of a running edge")
+    verbs = node.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add = verbs.add_parser("add", help="a web node that the file does not name")
+    add.add_argument("node", metavar="NAME")
+    add.add_argument("--web", required=True, metavar="HOST:PORT", help="its web server")
+    add.add_argument("--zone", default="a", help="its availability zone (default: %(default)s)")
+    add.add_argument(
+        "--weight", type=_whole_number(0, 256), default=1, metavar="N", help="its share (default 1)"
+    )
+    remove = verbs.add_parser("remove", help="drain a web node, then take it out of every tier")
+    remove.add_argument("node", metavar="NAME")
+    for verb, default_s in ((add, HEALTH_S_DEFAULT), (remove, DRAIN_S_DEFAULT)):
+        _add_access(verb, has_file=False)
+        verb.add_argument(
+            "--timeout",
+            metavar="S",
+            type=_seconds,
+            default=default_s,
+            help="longest wait (default: %(default)g); then 3 is the exit status",
+        )
+    add.set_defaults(command=add_node)
+    remove.set_defaults(command=remove_node)
+
+
 def _add_reload(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     reload = commands.add_parser("reload", help="have a running edge read its file again")
     _add_access(reload, has_file=True)
@@ -239,8 +265,8 @@ def run_edge(options: argparse.Namespace) -> int:
     from edge.start import supervise
     from edge.upgrade import Program
 
-    def read() -> Orders:
-        return read_orders(options.config, options.tier, options.workers)
+    def read(note: bytes) -> Orders:
+        return read_orders(options.config, options.tier, options.workers, note)
 
     command = [sys.executable, "-m", "edge", "run", options.config]
     command += ["--tier", options.tier] if options.tier else []
@@ -376,6 +402,35 @@ def order_node(options: argparse.Namespace) -> int:
         operator = Operator(remotes)
         orders = {"drain": operator.drain, "maint": operator.maint, "ready": operator.ready}
         for line in orders[options.order](options.node, options.timeout):
+            print(line, flush=True)
+
+    return _operate(options, work)
+
+
+def add_node(options: argparse.Namespace) -> int:
+    """`edge node add`: 0 once every tier has it up."""
+    from edge.node_command import add
+
+    fields = {
+        "name": options.node,
+        "web": options.web,
+        "zone": options.zone,
+        "weight": options.weight,
+    }
+
+    def work(remotes: list[Remote]) -> None:
+        for line in add(remotes, fields, options.timeout):
+            print(line, flush=True)
+
+    return _operate(options, work)
+
+
+def remove_node(options: argparse.Namespace) -> int:
+    """`edge node remove`: 0 once nothing runs there and no tier has it any more."""
+    from edge.node_command import remove
+
+    def work(remotes: list[Remote]) -> None:
+        for line in remove(remotes, options.node, options.timeout):
             print(line, flush=True)
 
     return _operate(options, work)

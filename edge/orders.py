@@ -11,8 +11,10 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge.clock import wall
 from edge.listen import Address
-from edge.plan import build_plan
+from edge.plan import build_plan, starts_up
+from edge.registry import Registry
 from edge.settings import Settings, load
 from edge.settings.address import split_address
 from edge.settings.cdn import Cdn
@@ -30,6 +32,7 @@ class ServerOrder:
     target: str
     weight: int
     node: str | None = None
+    starts_up: bool = True  # before its first check
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,14 @@ class Orders:
         return tuple(dict.fromkeys(address for _, address in self.listeners))
 
 
-def read_orders(path: str, tier: str | None, workers: int | None) -> Orders:
+def read_orders(path: str, tier: str | None, workers: int | None, note: bytes = b"") -> Orders:
     """Reads the file. EdgeError says what is wrong with it, or that the tier is not in it.
+    `note`: of the arena, with what was changed at run time.
 
     `tier` limits the process to one tier, `workers` overrides the file; without either the file's
     number counts, and without that one worker per processor this process may run on.
     """
-    return orders_of(load(path), tier, workers)
+    return orders_of(Registry.read(note).apply(load(path), wall()), tier, workers)
 
 
 def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orders:
@@ -75,7 +79,11 @@ def orders_of(settings: Settings, tier: str | None, workers: int | None) -> Orde
         tiers=tuple(tier_plan.name for tier_plan in plan.tiers),
         servers=tuple(
             ServerOrder(
-                server.key, server.address or server.next_tier or "", server.weight, server.node
+                server.key,
+                server.address or server.next_tier or "",
+                server.weight,
+                server.node,
+                starts_up(tier_plan),
             )
             for tier_plan in plan.tiers
             for server in tier_plan.servers

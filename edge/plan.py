@@ -4,7 +4,9 @@ Called by the supervisor (slots, sockets), the workers (run-time objects) and co
 from the same settings, so that all three mean the same thing by a name. Pure: nothing is opened.
 
 Names: a tier is `cdn`, `elb`, `haproxy`, or `haproxy@node1` where an elb stands in front and every
-VM has its own; a server is `tier/server`. Fused (`tier` is None) all tiers are in one process and a
+VM has its own; `elb@a` is the elb's part in a zone, where the file gives one address per zone, and
+does what a load balancer's node does there: its own checks, its own choice. A server is
+`tier/server`. Fused (`tier` is None) all tiers are in one process and a
 server of one tier may be the next tier; split, each server is an address.
 """
 
@@ -26,6 +28,10 @@ from edge.settings.tcp import Tcp
 
 TierKind = Literal["cdn", "elb", "haproxy", "tcp"]
 CheckKind = Literal["tcp", "http", "tier"]
+
+# How a zone of an elb is looked at by the tier in front, whatever checks that has of its own: what
+# the zone says of itself is in DNS at once.
+DNS_LOOK = HealthCheck(interval_s=0.5, rise=1, fall=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,12 @@ class TierPlan:
             raise Bug(f"{self.name} is no tier of HTTP")
         return self.settings
 
+    @property
+    def fails_open(self) -> bool:
+        """Whether a tier without a usable server uses all. An elb does; and what stands before
+        its zones does, as DNS has every zone again when all have failed."""
+        return self.kind == "elb" or any(_is_zone(server.name) for server in self.servers)
+
 
 @dataclass(frozen=True, slots=True)
 class ListenerPlan:
@@ -95,6 +107,7 @@ class CheckPlan:
     health_check: HealthCheck
     send_proxy: str = "off"
     agent_port: int | None = None
+    starts_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +132,24 @@ def build_plan(settings: Settings, tier: str | None) -> Plan:
         key = "each node a `haproxy`" if str(tier).startswith("haproxy@") else "it a `listen`"
         raise EdgeError(f"tier {tier} has no address to accept on: give {key} address")
     checks = tuple(
-        _check(server, planned.settings) for planned in tiers for server in planned.servers
+        _check(server, planned.settings, begins_up=starts_up(planned))
+        for planned in tiers
+        for server in planned.servers
     )
     return Plan(tiers, listeners, checks)
+
+
+def starts_up(tier: TierPlan) -> bool:
+    """Whether a server counts as up before its first check, as at HAProxy. A target of an elb is
+    `initial` until one check has passed; while all are, the elb fails open."""
+    return not (tier.kind == "elb" and tier.settings.health_check.enabled)
 
 
 def tier_names(settings: Settings) -> list[str]:
     """The names that `--tier` accepts for these settings, from the client inwards."""
     names = [name for name in ("cdn", "elb") if getattr(settings, name) is not None]
+    if settings.elb is not None:
+        names += [_zone_name(zone) for zone in settings.elb.zones]
     if settings.haproxy is not None:
         names += _haproxy_names(settings)
     return names + [listener.name for listener in settings.tcp]
@@ -143,14 +166,17 @@ def _fused(settings: Settings) -> tuple[TierPlan, ...]:
     tiers: list[TierPlan] = []
     behind_cdn = None
     if settings.elb is not None:
-        behind_cdn = "elb"
+        behind_cdn = None if settings.elb.zones else "elb"
     elif settings.haproxy is not None:
         behind_cdn = "haproxy"
     if settings.cdn is not None:
-        servers = () if behind_cdn else _node_servers("cdn", settings, settings.web_nodes)
+        servers: tuple[ServerPlan, ...] = ()
+        if settings.elb is not None and settings.elb.zones:
+            servers = _zone_hops(settings.elb)
+        elif behind_cdn is None:
+            servers = _node_servers("cdn", settings, settings.web_nodes)
         tiers += _cdns(settings, settings.cdn, servers, behind_cdn)
-    if settings.elb is not None:
-        tiers.append(_tier("elb", "elb", settings, _targets(settings, fused=True)))
+    tiers += _elbs(settings, fused=True)
     if settings.haproxy is not None:
         for name in _haproxy_names(settings):
             tiers += _haproxies(name, settings, settings.haproxy)
@@ -167,8 +193,8 @@ def _split(settings: Settings, name: str) -> tuple[TierPlan, ...]:
     for listener in settings.tcp:
         if listener.name == name:
             return (_tcp_tier(settings, listener),)
-    if name == "elb":
-        return (_tier(name, "elb", settings, _targets(settings, fused=False)),)
+    if name == "elb" or _is_zone(name):
+        return tuple(tier for tier in _elbs(settings, fused=False) if name in ("elb", tier.name))
     assert settings.haproxy is not None
     return tuple(_haproxies(name, settings, settings.haproxy))
 
@@ -231,6 +257,37 @@ def merged(inherited: object, own: object) -> object:
     return inherited.model_copy(update=update)
 
 
+def _elbs(settings: Settings, *, fused: bool) -> list[TierPlan]:
+    """The elb, or its part in each zone: with the targets of all zones that have an address, or
+    with its own zone's only."""
+    if settings.elb is None:
+        return []
+    zones = settings.elb.zones
+    if not zones:
+        return [_tier("elb", "elb", settings, _targets(settings, "elb", set(), fused=fused))]
+    crosses = settings.elb.target_group.load_balancing_cross_zone_enabled
+    tiers = []
+    for zone in zones:
+        name = _zone_name(zone)
+        targets = _targets(settings, name, set(zones) if crosses else {zone}, fused=fused)
+        tiers.append(_tier(name, "elb", settings, targets))
+    return tiers
+
+
+def _zone_hops(elb: Elb) -> tuple[ServerPlan, ...]:
+    """The zones as the cdn in front of them has them, in one process."""
+    names = [_zone_name(zone) for zone in elb.zones]
+    return tuple(ServerPlan(name, f"cdn/{name}", None, name, is_hop=True) for name in names)
+
+
+def _zone_name(zone: str) -> str:
+    return f"elb@{zone}"
+
+
+def _is_zone(tier: str) -> bool:
+    return tier.startswith("elb@")
+
+
 def _cdns(
     settings: Settings, cdn: Cdn, servers: tuple[ServerPlan, ...], behind: str | None
 ) -> list[TierPlan]:
@@ -266,6 +323,12 @@ def _as_site(first: TierPlan, cdn: Cdn, changes: dict[str, Any]) -> TierPlan:
 
 
 def _behind_cdn(settings: Settings) -> tuple[ServerPlan, ...]:
+    if settings.elb is not None and settings.elb.zones:
+        zones = settings.elb.zones.items()
+        return tuple(
+            ServerPlan(_zone_name(zone), f"cdn/{_zone_name(zone)}", address, None)
+            for zone, address in zones
+        )
     for name, tier in (("elb", settings.elb), ("haproxy", settings.haproxy)):
         if tier is not None:
             if tier.listen is None:
@@ -274,18 +337,22 @@ def _behind_cdn(settings: Settings) -> tuple[ServerPlan, ...]:
     return _node_servers("cdn", settings, settings.web_nodes)
 
 
-def _targets(settings: Settings, *, fused: bool) -> tuple[ServerPlan, ...]:
-    """The elb's targets: the HAProxy of each VM, or the nodes where there is none."""
+def _targets(
+    settings: Settings, tier: str, zones: set[str], *, fused: bool
+) -> tuple[ServerPlan, ...]:
+    """The elb's targets: the HAProxy of each VM, or the nodes where there is none; those in
+    `zones`, or all."""
+    nodes = [node for node in settings.web_nodes if not zones or node.zone in zones]
     if settings.haproxy is None:
-        return _node_servers("elb", settings, settings.web_nodes)
+        return _node_servers(tier, settings, nodes)
     targets = []
-    for node in settings.web_nodes:
+    for node in nodes:
         name = f"haproxy@{node.name}"
         if not fused and node.haproxy is None:
             raise EdgeError(f"node {node.name} has no `haproxy` address: the elb cannot reach it")
         address = None if fused else node.haproxy
         next_tier = name if fused else None
-        targets.append(ServerPlan(name, f"elb/{name}", address, next_tier, node=node.name))
+        targets.append(ServerPlan(name, f"{tier}/{name}", address, next_tier, node=node.name))
     return tuple(targets)
 
 
@@ -368,6 +435,9 @@ def _listen_address(settings: Settings, tier: str) -> str | None:
     if tier.startswith("cdn@"):  # the shield has no address: only the other sites reach it
         assert settings.cdn is not None
         return next((s.listen for s in settings.cdn.sites if f"cdn@{s.pop}" == tier), None)
+    if _is_zone(tier):
+        assert settings.elb is not None
+        return settings.elb.zones[tier.removeprefix("elb@")]
     if tier.startswith("haproxy@"):
         node = next(node for node in settings.web_nodes if f"haproxy@{node.name}" == tier)
         return node.haproxy
@@ -383,12 +453,18 @@ def _outermost_address(settings: Settings) -> str:
     for section in (settings.cdn, settings.elb, settings.haproxy):
         if section is not None and section.listen is not None:
             return section.listen
+    if settings.elb is not None and settings.elb.zones:
+        return next(iter(settings.elb.zones.values()))
     return next(node.haproxy for node in settings.web_nodes if node.haproxy is not None)
 
 
-def _check(server: ServerPlan, settings: Cdn | Elb | Haproxy | Tcp) -> CheckPlan:
+def _check(
+    server: ServerPlan, settings: Cdn | Elb | Haproxy | Tcp, *, begins_up: bool
+) -> CheckPlan:
     health_check = settings.health_check
     kind: CheckKind = "http" if health_check.path or health_check.http_check else "tcp"
+    if server.is_hop and _is_zone(server.name):
+        health_check = DNS_LOOK
     if server.next_tier is not None:
         kind = "tier"
     return CheckPlan(
@@ -399,4 +475,5 @@ def _check(server: ServerPlan, settings: Cdn | Elb | Haproxy | Tcp) -> CheckPlan
         health_check,
         settings.send_proxy,
         server.agent_port,
+        begins_up,
     )

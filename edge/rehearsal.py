@@ -31,7 +31,7 @@ END_S_MAX = 5.0  # children without a connection end at once
 
 def rehearse_if_asked(
     environment: MutableMapping[str, str],
-    read_orders: Callable[[], Orders],
+    read_orders: Callable[[bytes], Orders],
     modules: Modules | None = None,
     start_s_max: float = START_S_MAX,
 ) -> int | None:
@@ -60,7 +60,7 @@ def rehearse_if_asked(
 
 
 async def _rehearse(
-    record_fd: int, read_orders: Callable[[], Orders], modules: Modules, start_s_max: float
+    record_fd: int, read_orders: Callable[[bytes], Orders], modules: Modules, start_s_max: float
 ) -> None:
     """Raises EdgeError when something is not as it must be, CancelledError at SIGTERM."""
     task = asyncio.current_task()
@@ -71,7 +71,7 @@ async def _rehearse(
     for fd in record.descriptors():
         os.set_inheritable(fd, False)
     real = Resources(record=record.resources)
-    orders = read_orders()
+    orders = read_orders(real.note())
     real.refuse_taken(orders)
     stage = Resources()
     alone = replace(orders, workers=1, listeners=(), admin=None, stats=())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -103,6 +103,7 @@ class Resources:
                 "targets": self._targets,
                 "servers": [asdict(server) for server in self._servers.values()],
                 "states": states_of(self._arena),
+                "note": self._arena.note().decode(),
                 "tables": self._tables.hand_over(),
             },
             listening=self._sockets.hand_over(),
@@ -140,6 +141,7 @@ class Resources:
             self.losses.append(f"counters begin at zero: {LAYOUT}")
             arena = _new_arena()
             restore_states(arena, data.get("states", {}))
+            arena.set_note(str(data.get("note", "")).encode())
         self._arena = arena
         self._cache = self._cache_before = cache
         self._activation = activation_from(record.activation)
@@ -160,6 +162,10 @@ class Resources:
         self._sockets.refuse_taken(orders.addresses())
         if orders.admin is not None and (self._admin is None or self._admin[0] != orders.admin):
             self._sockets.refuse_taken([orders.admin])
+
+    def note(self) -> bytes:
+        """What was changed at run time (`edge.registry`)."""
+        return self._arena.note()
 
     def equip(self, orders: Orders, generation: int) -> Outfit:
         """Opens and names what is missing, for as many workers as there are sockets already.
@@ -278,17 +284,21 @@ class Resources:
         return jobs
 
     def _slots(self, orders: Orders) -> dict[str, dict[str, int]]:
+        known = self._arena.server_names()
         try:
             return {
                 "tiers": {name: self._arena.tier_slot(name) for name in orders.tiers},
-                "servers": {server.key: self._server_slot(server) for server in orders.servers},
+                "servers": {
+                    server.key: self._server_slot(server, known) for server in orders.servers
+                },
             }
         except ValueError as error:
             # Slots are never freed: many reloads with ever new names end here, too.
             raise EdgeError(f"the shared memory is full: {error}; a restart empties it") from error
 
-    def _server_slot(self, server: ServerOrder) -> int:
+    def _server_slot(self, server: ServerOrder, known: Collection[str]) -> int:
         """The slot of a server; its state is kept over generations while it is the same machine."""
+        starts_down = not server.starts_up and server.key not in known
         slot = self._arena.server_slot(server.key)
         if server.key not in self._servers:
             self._arena.set_server(
@@ -300,10 +310,10 @@ class Resources:
                 agent_down=False,
             )
             self._arena.move_server(slot, "", 0)
-        if self._targets.get(server.key, server.target) != server.target:
+        if starts_down or self._targets.get(server.key, server.target) != server.target:
             self._arena.set_server(
                 slot,
-                state=ServerState.UP,
+                state=ServerState.UP if server.starts_up else ServerState.DOWN,
                 health=0,
                 checked=False,
                 check_status="",

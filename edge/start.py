@@ -20,7 +20,7 @@ from edge.upgrade import Program, inherited_record
 
 
 def supervise(
-    read_orders: Callable[[], Orders],
+    read_orders: Callable[[bytes], Orders],
     program: Program,
     environment: MutableMapping[str, str],
     modules: Modules | None = None,

@@ -75,6 +75,8 @@ def _head(status: Status) -> str:
 def _tier_rows(old: Status, tier: Status, elapsed_s: float) -> list[Sequence[str]]:
     counters, before = tier["counters"], old.get("counters", {})
     usable = f"{tier['usable_servers']}/{len(tier['servers'])} usable" if tier["servers"] else ""
+    if tier.get("in_dns") is False:
+        usable = f"{usable}, out of DNS".removeprefix(", ")
     rows: list[Sequence[str]] = [
         (
             tier["name"],
@@ -95,7 +97,7 @@ def _tier_rows(old: Status, tier: Status, elapsed_s: float) -> list[Sequence[str
         row = (
             "",
             server["name"],
-            server["status"] + (" backup" if server["backup"] else ""),
+            _state(server) + (" backup" if server["backup"] else ""),
             duration(server["since_s"]),
             f"{server['in_flight']:,}",
             "",
@@ -105,6 +107,14 @@ def _tier_rows(old: Status, tier: Status, elapsed_s: float) -> list[Sequence[str
         )
         rows.append(row)
     return rows
+
+
+def _state(server: Status) -> str:
+    """HAProxy's word for it, or of a target of the elb AWS's with the reason."""
+    health = server.get("target_health")
+    if health is None:
+        return str(server["status"])
+    return health["state"] if health["reason"] is None else f"{health['state']} {health['reason']}"
 
 
 def _cache(cache: Status, before: Status, after: Status) -> str:

@@ -45,11 +45,11 @@ T = TypeVar("T")
 
 
 class Supervisor:
-    """One `edge run`. `run()` returns the exit status."""
+    """One `edge run`. `run()` returns the exit status. `read_orders`: of the arena's note."""
 
     def __init__(
         self,
-        read_orders: Callable[[], Orders],
+        read_orders: Callable[[bytes], Orders],
         modules: Modules | None = None,
         *,
         start_s_max: float = START_S_MAX,
@@ -203,7 +203,7 @@ class Supervisor:
 
     async def _raise_crew(self, tasks: asyncio.TaskGroup) -> Crew:
         """A new generation, ready and serving. Raises EdgeError, and then all is as before."""
-        orders = self._read_orders()
+        orders = self._read_orders(self._resources.note())
         self._generation += 1
         crew = Crew(self._generation, orders.drain_s + LAST_WORDS_S, orders.settings)
         self._crews.append(crew)

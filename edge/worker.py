@@ -25,6 +25,7 @@ from typing import Any
 import uvloop
 
 from edge.balancing import make_balancer, make_key
+from edge.clock import wall
 from edge.identity import fastly_options
 from edge.job import Job, ListenerJob, announce_ready, end_with_parent, read_job
 from edge.judging import judge_tiers
@@ -39,9 +40,11 @@ from edge.settings.haproxy import Haproxy
 from edge.settings.persistence import Cookie as CookieSettings
 from edge.settings.rule_lines import has_rules
 from edge.settings.tcp import Tcp
+from edge.stick_tables import attach_tables
 from ext.arena import Arena
 from ext.cache import Cache
 from ext.deliver import Marks
+from ext.desync import DesyncMode
 from ext.forward import Recipe
 from ext.freshness import Policy
 from ext.limits import Limit
@@ -51,11 +54,16 @@ from ext.persist import Cookie
 from ext.retry import RetryOn
 from ext.session import Session
 from ext.site import Entry, Site
-from ext.sticktable import StickTable
+from ext.sticky import Stickiness
 from ext.store import Store
 from ext.tcp import TcpEntry
 from ext.upstream import Server, Tier
 
+DESYNC_MODES = {
+    "monitor": DesyncMode.DESYNC_MONITOR,
+    "defensive": DesyncMode.DESYNC_DEFENSIVE,
+    "strictest": DesyncMode.DESYNC_STRICTEST,
+}
 CODINGS = {"gzip": 1, "br": 2}  # Coding in ext/encoding.pxd
 NO_LIMIT_S = 4_000_000.0  # in milliseconds it still fits 32 bits
 # What no tier in front of a haproxy does to a request.
@@ -110,10 +118,11 @@ class Worker:
         self._arena = Arena.attach(job.arena_fd)
         self._site = Site(loop, self._arena)
         self._store = attach_store(job)
-        self._tables = attach_tables(job)
+        self._tables = attach_tables(job.table_fds, job.row)
         self._tiers: dict[str, Tier] = {}
         self._orders: Orders | None = None
         self._listening: list[tuple[asyncio.Server, socket.socket, Entry | TcpEntry]] = []
+        self._stickies: list[Stickiness] = []
         self._stopped = asyncio.Event()
         self._drained = asyncio.Event()
 
@@ -189,6 +198,9 @@ class Worker:
         ]
         next_tier = self._tiers[planned.next_tier] if planned.next_tier else None
         tier.wire(balancer, servers, next_tier)
+        if isinstance(planned.settings, Elb):
+            sticky = self._make_stickiness(planned, planned.settings)
+            tier.balance_as_alb(sticky, *alb_options(planned.settings))
         if isinstance(planned.settings, Haproxy) and planned.settings.cookie is not None:
             tier.keep_clients(self._make_cookie(planned, planned.settings.cookie))
 
@@ -216,6 +228,28 @@ class Worker:
         if planned.address is not None:
             server.announce_clients(PROXY_VERSIONS[send_proxy])
         return server
+
+    def _make_stickiness(self, planned: TierPlan, settings: Elb) -> Stickiness | None:
+        group = settings.target_group
+        if not group.stickiness_enabled:
+            return None
+        slots = self._job.slots["servers"]
+        by_app = group.stickiness_type == "app_cookie"
+        name = group.stickiness_app_cookie_cookie_name or ""
+        sticky = Stickiness(
+            self._arena,
+            [(server.name, slots[server.key]) for server in planned.servers],
+            (settings.stickiness_secret or self._job.run_secret).encode(),
+            duration_s=(
+                group.stickiness_app_cookie_duration_seconds
+                if by_app
+                else group.stickiness_lb_cookie_duration_seconds
+            ),
+            app_cookie=name.encode() if by_app else None,
+        )
+        sticky.tell_date(wall())
+        self._stickies.append(sticky)
+        return sticky
 
     def _make_cookie(self, planned: TierPlan, settings: CookieSettings) -> Cookie:
         slots = self._job.slots["servers"]
@@ -319,6 +353,8 @@ class Worker:
 
     def _tell_date(self) -> None:
         self._site.tell_date()
+        for sticky in self._stickies:
+            sticky.tell_date(wall())
         self._loop.call_later(DATE_S, self._tell_date)
 
 
@@ -376,6 +412,13 @@ def hop_options(planned: TierPlan, run_secret: str) -> dict[str, Any]:
         "port": planned.port,
         "date": planned.kind == "cdn",
     }
+    if isinstance(planned.settings, Elb):
+        options["alb"] = {
+            "drop_invalid_header_fields": (
+                planned.settings.routing_http_drop_invalid_header_fields_enabled
+            ),
+            "preserve_host_header": planned.settings.routing_http_preserve_host_header_enabled,
+        }
     if isinstance(planned.settings, Cdn):
         node = node_name(planned.settings.pop)
         options["fastly"] = fastly_options(planned.settings, node, planned.port, run_secret)
@@ -386,13 +429,6 @@ def node_name(pop: str) -> str:
     """The name of this machine in a site, as in X-Served-By: cache-fra12345-FRA."""
     number = zlib.crc32(socket.gethostname().encode()) % 100_000
     return f"cache-{pop.lower()}{number:05d}-{pop}"
-
-
-def attach_tables(job: Job) -> dict[str, StickTable]:
-    """The stick tables of this process, by their names."""
-    if job.row is None:
-        return {}
-    return {name: StickTable.attach(fd, job.row) for name, fd in job.table_fds.items()}
 
 
 def attach_store(job: Job) -> Store | None:
@@ -425,6 +461,12 @@ def cache_options(settings: Cdn) -> dict[str, Any]:
         "compression": compression_options(settings),
         "platform": platform_options(settings),
     }
+
+
+def alb_options(settings: Elb) -> tuple[int, bool]:
+    """The desync mode, and whether the targets are said to speak another HTTP than we do."""
+    mode = settings.routing_http_desync_mitigation_mode
+    return DESYNC_MODES[mode], settings.target_group.protocol_version != "HTTP1"
 
 
 def cookie_options(settings: CookieSettings) -> dict[str, Any]:

@@ -14,9 +14,9 @@ REASONS = {
     405: "Method Not Allowed", 407: "Proxy Authentication Required", 408: "Request Timeout",
     410: "Gone", 413: "Payload Too Large", 414: "URI Too Long", 421: "Misdirected Request",
     422: "Unprocessable Content", 425: "Too Early", 429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
+    431: "Request Header Fields Too Large", 463: "", 464: "",
     500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
-    503: "Service Unavailable", 504: "Gateway Timeout",
+    503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
 }
 # The statuses that HAProxy has a page for: those that its rules can deny with.
 DENY_STATUSES = (200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501,
@@ -47,6 +47,8 @@ HAPROXY_TEXTS = {
     503: "No server is available to handle this request.",
     504: "The server didn't respond in time.",
 }
+# What an ALB answers to a head that was not accepted, where others say something else.
+ELB_REFUSALS = {431: 400}
 ELB_TITLES = {503: "Service Temporarily Unavailable", 504: "Gateway Time-out"}
 
 

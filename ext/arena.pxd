@@ -3,6 +3,7 @@
 #   ArenaHead | ServerSlot[SERVERS_MAX] | TierSlot[TIERS_MAX] | row 0 | row 1 | ...
 #   row = RowHead | uint64 tier[TIERS_MAX][TC_COUNT] | uint64 server[SERVERS_MAX][SC_COUNT]
 #         | SessionEntry[SESSIONS_SHOWN_MAX]
+#   behind the last row: the note, twice
 #
 # One writer per word: slots are written by control (states) and by the supervisor (names), a row
 # only by the worker that claimed it, its orders by control. So counters are plain adds without
@@ -39,8 +40,9 @@ cdef enum:                          # a tier's cells; same order as TIER_COUNTER
     TC_NO_SERVER, TC_QUEUE_TIMEOUTS, TC_LATENCY_SUM_US,
     TC_CACHE_HITS, TC_CACHE_STALE, TC_CACHE_MISSES, TC_CACHE_JOINS, TC_CACHE_PASSES,
     TC_PROXY_ERRORS,
+    TC_UNHEALTHY_ROUTED, TC_NOT_STICKY, TC_DESYNC,
     TC_LATENCY_0,                   # LATENCY_BUCKETS cells
-    TC_COUNT = 48
+    TC_COUNT = 56
 
 cdef enum:
     LATENCY_BUCKETS = 20
@@ -62,6 +64,8 @@ cdef struct ArenaHead:
     uint32_t rows                   # rows ever used; readers sum this many
     uint32_t complaints             # failed connects that workers have reported
     uint32_t maxconn                # `set maxconn global`: client connections; 0 = as configured
+    uint32_t note_turn              # which of the two notes counts: the low bit
+    uint32_t note_sizes[2]
 
 cdef struct ServerSlot:
     uint32_t state                  # ServerState

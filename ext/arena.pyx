@@ -12,7 +12,8 @@ from posix.mman cimport mmap, munmap, PROT_READ, PROT_WRITE, MAP_SHARED, MAP_FAI
 
 cdef enum:
     MAGIC = 0x65646765              # "edge"
-    VERSION = 1
+    VERSION = 2
+    NOTE_BYTES_MAX = 65536          # a thousand nodes that were added at run time
 
 TIER_COUNTERS = (
     ("connections", "counter", "Client connections accepted."),
@@ -41,6 +42,9 @@ TIER_COUNTERS = (
     ("cache_joins", "counter", "Requests that waited for another request's fetch."),
     ("cache_passes", "counter", "Requests that went to the origin past the cache."),
     ("proxy_errors", "counter", "Connections ended for a bad, late or missing PROXY header."),
+    ("unhealthy_routed", "counter", "Requests routed with too few healthy targets: to any."),
+    ("not_sticky", "counter", "Requests whose cookie named no target that may be used."),
+    ("desync", "counter", "Requests that desync mitigation found not compliant."),
 )
 SERVER_COUNTERS = (
     ("requests", "counter", "Requests sent to the server."),
@@ -80,7 +84,8 @@ cdef size_t SERVER_CELLS_AT = TIER_CELLS_AT + TIERS_MAX * TC_COUNT * sizeof(uint
 cdef size_t SESSIONS_AT = SERVER_CELLS_AT + SERVERS_MAX * SC_COUNT * sizeof(uint64_t)
 cdef size_t ROW_BYTES = (SESSIONS_AT + SESSIONS_SHOWN_MAX * sizeof(SessionEntry)
                          + 4095) // 4096 * 4096
-cdef size_t ARENA_BYTES = ROWS_AT + ROWS_MAX * ROW_BYTES
+cdef size_t NOTE_AT = ROWS_AT + ROWS_MAX * ROW_BYTES
+cdef size_t ARENA_BYTES = NOTE_AT + 2 * NOTE_BYTES_MAX
 
 cdef uint64_t[LATENCY_BUCKETS - 1] bounds_us
 for _i in range(LATENCY_BUCKETS - 1):
@@ -205,6 +210,24 @@ cdef class Arena:
 
     def tier_names(self) -> dict:
         return {self.tiers[i].name.decode(): i for i in range(self.head.tiers)}
+
+    # -- the note ------------------------------------------------------------------------------
+
+    def note(self) -> bytes:
+        """What control has noted for the generations after this one."""
+        cdef uint32_t turn = edge_load32(&self.head.note_turn) & 1
+        cdef const char *text = self.base + NOTE_AT + turn * NOTE_BYTES_MAX
+        return text[:self.head.note_sizes[turn]]
+
+    def set_note(self, bytes text not None) -> None:
+        """Control only. Written aside and then made valid, so a death in between changes nothing.
+        ValueError if it is too long."""
+        cdef uint32_t turn = edge_load32(&self.head.note_turn) + 1
+        if len(text) > NOTE_BYTES_MAX:
+            raise ValueError(f"a note has at most {NOTE_BYTES_MAX} bytes, not {len(text)}")
+        memcpy(self.base + NOTE_AT + (turn & 1) * NOTE_BYTES_MAX, <const char *>text, len(text))
+        self.head.note_sizes[turn & 1] = <uint32_t>len(text)
+        edge_store32(&self.head.note_turn, turn)
 
     # -- states --------------------------------------------------------------------------------
 

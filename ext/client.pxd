@@ -49,6 +49,9 @@ cdef class Client(Tunnel):
     cdef bint keep_alive, upgrade, safe, idempotent    # RFC 9110 9.2.1, 9.2.2
     cdef bint request_done         # all of it has been sent on
     cdef bint replayable           # the block holds all that was sent of it
+    cdef bint one_use              # neither connection takes another request: desync mitigation
+    cdef uint8_t desync            # DesyncReason
+    cdef int sticky_found          # what its cookie says of a target: StickyFound
     cdef BodyReader request_body
     cdef uint64_t request_bytes    # of its body
     cdef uint64_t keys[3]          # of the balancing of each TierKind; 0 = none

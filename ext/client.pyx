@@ -15,7 +15,7 @@ Ownership: the block and `kept` are ours; `part` is borrowed from the read while
 """
 from libc.string cimport memchr
 
-from ext.answers import build_answer
+from ext.answers import ELB_REFUSALS, build_answer
 from ext.arena cimport (
     TC_1XX, TC_BYTES_IN, TC_CLIENT_ABORTS, TC_CONNECTIONS, TC_CONNECTIONS_OPEN, TC_REQUESTS,
     TC_PROXY_ERRORS, TC_REQUEST_ERRORS, SC_CLIENT_ABORTS, ArenaHead, edge_load32)
@@ -30,6 +30,7 @@ from ext.retry cimport Failure
 from ext.stream cimport drop_front, keep, release
 from ext.timers cimport now_us
 from ext.trip cimport class_of
+from ext.upstream cimport TIER_ELB
 
 cdef enum:
     DRAIN_IDLE_MS = 1000           # an idle connection's last chance to send, when draining
@@ -209,6 +210,7 @@ cdef class Client(Tunnel):
         self.target = None
         self.same = None
         self.cookie.done = False
+        self.one_use = False
         self.blamed = None
         self.reason = None
         self.made = None
@@ -367,6 +369,8 @@ cdef class Client(Tunnel):
             excess = self.entry.cache.platform.excess_of(reason)
         if excess:
             status, words = EXCESS_ANSWERS[excess]
+        if tier.kind == TIER_ELB:
+            status = 505 if reason == Refused.BAD_VERSION else ELB_REFUSALS.get(status, status)
         tier.cells[TC_REQUESTS] += 1
         tier.cells[TC_REQUEST_ERRORS] += 1
         tier.cells[TC_1XX + class_of(status) - 1] += 1

@@ -31,7 +31,8 @@ cdef class Balancer:
     cdef readonly int count
     cdef readonly int usable       # how many
     cdef readonly bint by_load     # wants to hear of every `moved`
-    cdef bint fail_open            # ELB: with no usable server, use all
+    cdef int fail_open             # ELB: with fewer live servers than this, use all; 0: never
+    cdef bint opened               # so it is now
     cdef bint all_backups          # HAProxy's `allbackups`
     cdef bint backup_turn          # no active server is usable
     cdef uint64_t epoch            # of the arena at the last refresh

@@ -11,7 +11,7 @@ class Balancer:
         arena: Arena,
         row: int,
         servers: list[tuple[int, int, bool]],
-        fail_open: bool = False,
+        fail_open: int = 0,
         *,
         all_backups: bool = False,
         weights: list[int] | None = None,

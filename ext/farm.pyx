@@ -45,7 +45,7 @@ cdef class Balancer:
     `balance_percent`: the most that a hashed server may have of the mean load; 0 = no bound.
     """
 
-    def __cinit__(self, Arena arena not None, int row, list servers, bint fail_open=False, *,
+    def __cinit__(self, Arena arena not None, int row, list servers, int fail_open=0, *,
                   bint all_backups=False, list weights=None, list seeds=None, int draws=2,
                   uint32_t balance_percent=0):
         cdef Choice *c
@@ -81,7 +81,8 @@ cdef class Balancer:
             return
         self.epoch = epoch
         live = self.find_live(False)
-        if live == 0 and self.fail_open:
+        self.opened = live < self.fail_open
+        if self.opened:
             live = self.find_live(True)
         self.backup_turn = True
         for i in range(self.count):

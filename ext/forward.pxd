@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 from ext.fields cimport ID_COUNT, Text
 from ext.http1 cimport Head, HeadLimits
+from ext.tracing cimport Tracer
 
 cdef enum:
     HOPS_MAX = 4                   # cdn, elb, haproxy + one of reserve
@@ -35,6 +36,10 @@ cdef class Recipe:
     cdef bint fastly               # a cdn is in the chain: it writes Fastly's fields
     cdef bint strict_client_ip     # a client's own Fastly-Client-IP is replaced
     cdef bint normal_encodings     # Accept-Encoding becomes one coding
+    cdef bint trace                # an elb is in the chain: it writes X-Amzn-Trace-Id
+    cdef Tracer tracer
+    cdef bint plain_names          # fields with other names than [-A-Za-z0-9]+ are not sent on
+    cdef bint plain_host           # Host goes without the port of its scheme
     cdef Text ff_service           # the first part of our entry in Fastly-FF, with its `!`
     cdef Text ff_pop               # the second one, likewise
     cdef Text ff_entry             # all of it

@@ -7,6 +7,8 @@ framing is written anew from the parsed values.
 
 Called by: session (pass, deliver). Pure byte functions; `out` has the room that `*_room` says.
 """
+import os
+
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 from ext.encoding cimport CODING_BROTLI, CODING_GZIP, normal_encoding
@@ -15,6 +17,8 @@ from ext.headers cimport HeaderId
 from ext.http1 cimport (BODY_CHUNKED, Field, H_COOKIE_OVERFLOW, H_UPGRADE, HeadLimits, M_GET,
                         M_OPTIONS, parse_request_head, parse_response_head, parse_trailers)
 from ext.limits cimport FIELDS_MAX, HEAD_BYTES_MAX, HEAD_GROWTH_BYTES, Refused
+from ext.timers cimport wall_us
+from ext.tracing cimport drop_invalid_names, mark_trace, write_trace
 
 
 # Written anew, or (the last three) of a purge and its credentials: not the origin's business.
@@ -34,6 +38,7 @@ cdef class Recipe:
     """The changes of a chain of tiers. `hops`: one dict per tier in order, with keys
     x_forwarded_for (append|line|preserve|remove), x_forwarded_proto, _host, _port
     (set|if_none|off), forwarded (bool), via (str or None), port (of its listener), date (bool),
+    alb (None, or of an elb a dict with drop_invalid_header_fields and preserve_host_header),
     fastly (None, or of a cdn a dict with node, pop, service_hash, strict_client_ip and
     normal_encodings).
 
@@ -60,6 +65,8 @@ cdef class Recipe:
             self._identity(hop)
             self.forwarded = self.forwarded or hop["forwarded"]
             self.date = self.date or hop["date"]
+            if hop.get("alb") is not None:
+                self._alb(hop["alb"])
             if hop.get("fastly"):
                 self._fastly(hop["fastly"])
             if hop["via"]:
@@ -119,6 +126,13 @@ cdef class Recipe:
                 self.port = mode
                 self.port_line = self._text(b"X-Forwarded-Port: %d\r\n" % hop["port"])
                 self.drop_request[<int>HeaderId.X_FORWARDED_PORT] = mode == MODE_SET
+
+    def _alb(self, given):
+        self.trace = True
+        self.tracer.a = int.from_bytes(os.urandom(8), "little") | 1
+        self.tracer.b = int.from_bytes(os.urandom(8), "little")
+        self.plain_names = given["drop_invalid_header_fields"]
+        self.plain_host = not given["preserve_host_header"]
 
     def _fastly(self, given):
         """What a cdn adds, and what neither its origin nor its clients see."""
@@ -358,7 +372,19 @@ cdef uint32_t request_room(Head *head, Recipe recipe, const Ask *ask) noexcept:
     return room if ask == NULL else room + ask.etag_size + ask.last_modified_size
 
 
-cdef char *write_request_line(char *o, Head *head, const Ask *ask) noexcept:
+cdef uint32_t host_size(const Head *head, Recipe recipe) noexcept:
+    """Of the host; through an elb without `:80` and `:443`."""
+    cdef const char *end = head.base + head.host + head.host_size
+    if not recipe.plain_host:
+        return head.host_size
+    if head.host_size > 3 and memcmp(end - 3, b":80", 3) == 0:
+        return head.host_size - 3
+    if head.host_size > 4 and memcmp(end - 4, b":443", 4) == 0:
+        return head.host_size - 4
+    return head.host_size
+
+
+cdef char *write_request_line(char *o, Head *head, const Ask *ask, uint32_t host_bytes) noexcept:
     """In origin-form, with the Host that belongs to it."""
     cdef const char *base = head.base
     if ask != NULL and ask.as_get:
@@ -371,22 +397,25 @@ cdef char *write_request_line(char *o, Head *head, const Ask *ask) noexcept:
     else:                                      # of an absolute form (RFC 9112 §3.2.4)
         o = put(o, b"*" if head.method == M_OPTIONS else b"/", 1)
     o = put(o, b" HTTP/1.1\r\nHost: ", 17)
-    o = put(o, base + head.host, head.host_size)   # HTTP/1.0 without Host: an empty one
+    o = put(o, base + head.host, host_bytes)   # HTTP/1.0 without Host: an empty one
     return put(o, b"\r\n", 2)
 
 
 cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, const Ask *ask,
                             char *out) noexcept:
     """The head as the server gets it; the bytes written. `ask` NULL: as it came."""
-    cdef char *o = write_request_line(out, head, ask)
+    cdef char *o = write_request_line(out, head, ask, host_size(head, recipe))
     cdef uint64_t seen = 0
     cdef const char *base = head.base
     cdef int framing = FRAME_NONE
     cdef int coding = normal_encoding(head) if recipe.normal_encodings else ENCODING_KEPT
     cdef bint bodiless = ask != NULL and ask.as_get
     cdef bint loop, own_ip = recipe.strict_client_ip and not count_visits(head, recipe, &loop)
+    cdef int traced = mark_trace(head) if recipe.trace else -1
     cdef uint8_t drop[ID_COUNT]
     memcpy(drop, recipe.drop_request, ID_COUNT)
+    if recipe.plain_names:
+        drop_invalid_names(head)
     if own_ip:
         drop[<int>HeaderId.FASTLY_CLIENT_IP] = 1
     if ask != NULL:
@@ -399,6 +428,8 @@ cdef uint32_t build_request(Head *head, Recipe recipe, const Text *client, const
     o = write_encoding(o, coding)
     if recipe.fastly:
         o = write_fastly(o, head, recipe, client, seen, own_ip)
+    if recipe.trace:
+        o = write_trace(o, head, traced, &recipe.tracer, <uint32_t>(wall_us() // 1000000))
     if recipe.peer_count:
         o = write_peers(o, head, recipe, client)
     if wanted(recipe.proto, seen, <int>HeaderId.X_FORWARDED_PROTO):

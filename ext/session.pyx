@@ -38,7 +38,8 @@ from ext.answers import (
     BACKEND_FULL, FETCH_REASONS, NO_BACKEND, build_answer, build_loop, build_made)
 from ext.arena cimport (
     SC_REQUESTS, SC_RESPONSE_ERRORS, TC_CACHE_HITS, TC_CACHE_JOINS, TC_CACHE_MISSES,
-    TC_CACHE_PASSES, TC_CACHE_STALE, TC_IN_FLIGHT, TC_NO_SERVER, TC_REQUESTS, TC_REQUEST_ERRORS)
+    TC_CACHE_PASSES, TC_CACHE_STALE, TC_IN_FLIGHT, TC_NO_SERVER, TC_REQUESTS, TC_REQUEST_ERRORS,
+    TC_UNHEALTHY_ROUTED)
 from ext.body cimport body_start
 from ext.client cimport (
     AWAIT, DELIVER, DONE, ELB, ERROR, FETCH, HAPROXY, HASH, HIT, JOIN, LINGER, LOG, LOOKUP,
@@ -72,6 +73,7 @@ from ext.ruled cimport GO_ON, end_rules, judge_answer, judge_request
 from ext.storing cimport (
     deliver_stored, fetch_again, give_up_fill, invalidate, may_serve_prior, serve_stale,
     store_answer, validated)
+from ext.targets cimport give_sticky_cookie, meet
 from ext.timers cimport now_ms, now_us, wall_us
 from ext.trip cimport count, enter
 from ext.upstream cimport TIER_ELB, TIER_HAPROXY, NodeConnection, Server, Tier
@@ -294,9 +296,14 @@ cdef int step_elb(Session s) except -1:
     if s.passed_elb is None:
         enter(s, s.entry.elb, s.entry.tier)
         s.passed_elb = s.entry.elb
+        next_ = meet(s, s.passed_elb)
+        if next_:
+            return s.fail_with(next_, s.passed_elb)
         if not fits(s, s.passed_elb):
             return ERROR
     next_ = choose(s, s.passed_elb, ELB)
+    if next_ == FETCH:
+        s.same = None                      # a cookie's target; behind it others are asked anew
     if next_ != FETCH or s.server.next_tier is None:
         return next_
     s.target = s.server                    # fused: the target is a tier, go on inside it
@@ -364,6 +371,10 @@ cdef int step_answer(Session s) except -1:
             return s.fail_with(s.status, s.entry.cdn)
     if s.server.tier.cookie is not None:
         give_cookie(s)
+    if s.one_use:
+        s.node_keeps = False
+    if s.passed_elb is not None and s.passed_elb.sticky is not None:
+        give_sticky_cookie(s, s.passed_elb)
     if not s.fill:
         if s.question != NULL and decide_invalidation(&s.entry.cache.rules, s.method, h.status):
             s.recall()
@@ -666,6 +677,8 @@ cdef int choose(Session s, Tier tier, int row) except -1:
         index = PICK_FULL
     else:
         index = tier.balancer.pick(s.keys[tier.kind], s.tried, s.tried_count)
+        if tier.balancer.opened and index >= 0 and s.tried_count == 0:
+            tier.cells[TC_UNHEALTHY_ROUTED] += 1
     if index == PICK_NONE:
         tier.cells[TC_NO_SERVER] += 1
         s.reason = NO_BACKEND

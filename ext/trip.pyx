@@ -10,6 +10,7 @@ Ownership: `node.exchange` and `node` refer to each other and are cut together i
 from ext.arena cimport (
     SC_1XX, TC_1XX, TC_IN_FLIGHT, TC_LATENCY_0, TC_LATENCY_SUM_US, TC_REQUESTS, latency_bucket)
 from ext.stream cimport release
+from ext.upstream cimport TIER_ELB
 
 
 cdef void enter(Trip trip, Tier tier, Tier entry) noexcept:
@@ -26,6 +27,8 @@ cdef int class_of(int status) noexcept:
 
 cdef void count(Tier tier, int status, uint64_t us) noexcept:
     """Count a request out of a tier."""
+    if status < 0 and tier.kind == TIER_ELB:
+        status = 460                       # an ALB's name for a client that has not waited
     tier.cells[TC_IN_FLIGHT] -= 1
     tier.cells[TC_1XX + class_of(status) - 1] += 1
     tier.cells[TC_LATENCY_SUM_US] += us

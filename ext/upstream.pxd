@@ -4,6 +4,7 @@ from ext.arena cimport Arena
 from ext.farm cimport Balancer
 from ext.hashkey cimport HashKey
 from ext.http1 cimport HeadLimits
+from ext.sticky cimport Stickiness
 from ext.persist cimport Cookie
 from ext.observe cimport Observing
 from ext.queue cimport Queue, Waiter
@@ -22,6 +23,9 @@ cdef class Tier:
     cdef readonly int kind         # TierKind
     cdef readonly list servers     # of Server
     cdef Balancer balancer
+    cdef Stickiness sticky         # of an elb; None: every request is balanced
+    cdef int desync_mode           # DesyncMode
+    cdef bint other_protocol       # the targets are said to speak another HTTP: 464
     cdef Cookie cookie             # None: every request is balanced
     cdef Tier next                 # fused: the cdn's only backend
     cdef HashKey key               # with rules: what it is balanced by; None: by no key

@@ -142,6 +142,12 @@ cdef class Tier:
         for server in servers:
             balancer.choices[server.index].minconn = server.minconn
 
+    def balance_as_alb(self, Stickiness sticky, int desync_mode, bint other_protocol):
+        """What an Application Load Balancer does beyond picking; `sticky` None: no stickiness."""
+        self.sticky = sticky
+        self.desync_mode = desync_mode
+        self.other_protocol = other_protocol
+
     def keep_clients(self, Cookie cookie not None):
         """Clients that bring this cookie go to its server."""
         self.cookie = cookie

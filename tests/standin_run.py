@@ -45,7 +45,7 @@ def main() -> int:
         return 7
     modules = Modules(worker=STAND_IN, control=STAND_IN)
 
-    def read() -> Orders:
+    def read(_note: bytes) -> Orders:
         return read_orders(path, float(drain_s))
 
     status = rehearse_if_asked(os.environ, read, modules, float(start_s_max))

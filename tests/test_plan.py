@@ -72,7 +72,9 @@ def test_pro_has_nine_checks_of_nodes_and_three_of_tiers() -> None:
     checks = build_plan(file, None).checks
     assert len(checks) == len({check.key for check in checks}) == 12
     assert checks[:3] == tuple(
-        CheckPlan(f"elb/haproxy@{n}", "tier", None, f"haproxy@{n}", file.elb.health_check)
+        CheckPlan(
+            f"elb/haproxy@{n}", "tier", None, f"haproxy@{n}", file.elb.health_check, starts_up=False
+        )
         for n in NODES
     )
     assert checks[3:] == tuple(

@@ -11,10 +11,15 @@ import asyncio
 import signal
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 import uvloop
 
 from edge.control.admin import serve_admin
+from edge.control.elb.actions import Actions
+from edge.control.elb.api import ElbApi
+from edge.control.elb.keeper import ElbKeeper
+from edge.control.elb.targets import Targets
 from edge.control.fastly import PurgeApi
 from edge.control.guard import Guard
 from edge.control.haproxy.page_http import Page
@@ -22,10 +27,11 @@ from edge.control.haproxy.runtime import look_for_ever, make_commands, serve_cli
 from edge.control.health_log import HealthLog
 from edge.control.marks import Marks
 from edge.control.nodes import NodeApi
-from edge.control.reload import ReloadApi
+from edge.control.reload import ReloadApi, order_reload
 from edge.control.specs import check_specs
 from edge.control.sweep import sweep_for_ever
 from edge.control.view import ControlView
+from edge.control.web_nodes import WebNodes
 from edge.health.runner import HealthRunner
 from edge.job import Job, announce_ready, end_with_parent, read_job
 from edge.plan import Plan, build_plan
@@ -58,6 +64,8 @@ async def serve(job: Job) -> None:
     view = ControlView(arena, plan, job, runner.servers, store)
     health_log = HealthLog(arena, plan, job.slots)
     commands = make_commands(view, plan, arena, job)
+    keeper = make_elb_keeper(settings, plan, arena, job, runner)
+    view.targets = None if keeper is None else keeper.targets
     admin = None
     if job.admin_fd is not None:
         listener = socket.socket(fileno=job.admin_fd)
@@ -67,9 +75,17 @@ async def serve(job: Job) -> None:
         guard = Guard(token)
         nodes = NodeApi(arena, view, job.slots["servers"], guard)
         reload = ReloadApi(job.supervisor_pid, guard)
+        web_nodes = WebNodes(settings, arena, partial(order_reload, job.supervisor_pid), guard)
+        elb = (
+            None
+            if keeper is None
+            else ElbApi(Actions(keeper.targets, keeper.trends, job.started_at), guard, token)
+        )
         # Purges last: they have routes that match any path.
-        admin = await serve_admin(view, listener, page, nodes, reload, purges)
+        admin = await serve_admin(view, listener, page, nodes, web_nodes, reload, elb, purges)
     tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(runner.run())]
+    if keeper is not None:
+        tasks.append(asyncio.create_task(keeper.run()))
     cli = None
     if commands is not None:
         tasks.append(asyncio.create_task(look_for_ever(commands)))
@@ -94,6 +110,18 @@ def attach_store(job: Job) -> Store | None:
     if job.cache_fd is None or job.wake_fd is None:
         return None
     return Store.attach(job.cache_fd, job.wake_fd)
+
+
+def make_elb_keeper(
+    settings: Settings, plan: Plan, arena: Arena, job: Job, runner: HealthRunner
+) -> ElbKeeper | None:
+    """Where this process has an elb."""
+    if settings.elb is None or not any(tier.kind == "elb" for tier in plan.tiers):
+        return None
+    reload = partial(order_reload, job.supervisor_pid)
+    slots = job.slots["servers"]
+    targets = Targets(arena, plan, settings, slots, runner.servers, reload)
+    return ElbKeeper(targets, arena)
 
 
 def make_purge_api(plan: Plan, store: Store | None) -> PurgeApi | None:

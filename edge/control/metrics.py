@@ -108,6 +108,29 @@ TIER_ROWS = (
 )
 
 PROXY_KINDS = ("haproxy", "tcp")  # what HAProxy calls a proxy
+# Of an elb alone, under AWS's ideas of what is worth counting.
+ELB_ROWS = (
+    Row(
+        "backend_unhealthy_routing_requests_total",
+        COUNTER,
+        ("unhealthy_routed",),
+        "Requests routed to any target, as too few were healthy",
+    ),
+    Row(
+        "backend_non_sticky_requests_total",
+        COUNTER,
+        ("not_sticky",),
+        "Requests whose cookie named no target that may be used",
+    ),
+    Row(
+        "frontend_desync_non_compliant_requests_total",
+        COUNTER,
+        ("desync",),
+        "Requests that desync mitigation found not compliant",
+    ),
+)
+ELB_COUNTERS = frozenset(counter for row in ELB_ROWS for counter in row.counters)
+
 RESPONSES_TEXT = "Responses by the class of their status"
 
 
@@ -152,11 +175,13 @@ def _family(
 
 
 def _tier_families(prefix: str, label: str, tiers: list[TierView]) -> Iterator[Metric]:
-    for row in TIER_ROWS:
-        family = _family(f"{prefix}_{row.suffix}", row.kind, row.text, [label])
-        for tier in tiers:
-            family.add_metric([tier.name], sum(tier.counters[each] for each in row.counters))
-        yield family
+    elbs = [tier for tier in tiers if tier.kind == "elb"]
+    for rows, counted in ((TIER_ROWS, tiers), (ELB_ROWS, elbs)):
+        for row in rows if counted else ():
+            family = _family(f"{prefix}_{row.suffix}", row.kind, row.text, [label])
+            for tier in counted:
+                family.add_metric([tier.name], sum(tier.counters[each] for each in row.counters))
+            yield family
     family = CounterMetricFamily(
         f"{prefix}_frontend_http_responses_total", RESPONSES_TEXT, labels=[label, "code"]
     )

@@ -37,3 +37,8 @@ class ReloadApi:
             return denial
         os.kill(self._supervisor_pid, order)
         return web.json_response({"status": word}, status=202)
+
+
+def order_reload(supervisor_pid: int) -> None:
+    """A new generation, from the file and what was changed at run time."""
+    os.kill(supervisor_pid, signal.SIGHUP)

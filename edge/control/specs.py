@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from edge.check_rules import (
@@ -28,10 +29,11 @@ from edge.layer4 import PROXY_VERSIONS
 from edge.plan import CheckPlan, Plan, TierPlan, backend_name
 from edge.settings import HealthCheck
 from edge.settings.address import split_address
+from edge.settings.elb import Elb
 from edge.settings.haproxy import Haproxy
 from edge.settings.health_check import status_ranges
 from ext.arena import Arena
-from ext.limits import ServerState
+from ext.limits import AdminState, ServerState
 
 
 def check_specs(plan: Plan, job: Job, arena: Arena) -> list[CheckSpec]:
@@ -50,9 +52,9 @@ def check_specs(plan: Plan, job: Job, arena: Arena) -> list[CheckSpec]:
             slot=slots[check.key],
             probe=_probe(check, plan, slots, arena) if check.health_check.enabled else None,
             timeout_s=_or(check.health_check.timeout_s, check.health_check.interval_s),
-            thresholds=_thresholds(check.health_check),
+            thresholds=_thresholds(check.health_check, begins_up=check.starts_up),
             agent=_agent(check),
-            slow_start=_slow_start(tiers[check.key]),
+            slow_start=_slow_start(tiers[check.key], check.key, slots, arena),
             says_results=check.health_check.log_health_checks,
             on_error=observers.get(check.key),
         )
@@ -60,7 +62,7 @@ def check_specs(plan: Plan, job: Job, arena: Arena) -> list[CheckSpec]:
     ]
 
 
-def _thresholds(settings: HealthCheck) -> Thresholds:
+def _thresholds(settings: HealthCheck, *, begins_up: bool) -> Thresholds:
     interval_s = settings.interval_s
     return Thresholds(
         rise=settings.rise,
@@ -68,13 +70,32 @@ def _thresholds(settings: HealthCheck) -> Thresholds:
         interval_s=interval_s,
         fast_interval_s=_or(settings.fast_interval_s, interval_s),
         down_interval_s=_or(settings.down_interval_s, interval_s),
+        starts_up=begins_up,
     )
 
 
-def _slow_start(tier: TierPlan) -> SlowStart | None:
-    if isinstance(tier.settings, Haproxy) and tier.settings.slowstart_s is not None:
-        return SlowStart(tier.settings.slowstart_s)
+def _slow_start(
+    tier: TierPlan, key: str, slots: Mapping[str, int], arena: Arena
+) -> SlowStart | None:
+    settings = tier.settings
+    if isinstance(settings, Haproxy) and settings.slowstart_s is not None:
+        return SlowStart(settings.slowstart_s)
+    if isinstance(settings, Elb) and settings.target_group.slow_start_duration_seconds:
+        peers = [slots[server.key] for server in tier.servers if server.key != key]
+        return SlowStart(
+            settings.target_group.slow_start_duration_seconds,
+            partial(has_settled, arena, peers),
+        )
     return None
+
+
+def has_settled(arena: Arena, slots: Sequence[int]) -> bool:
+    """Is one of them healthy and not in slow start itself? AWS: only then another one begins it."""
+    views = (arena.server(slot) for slot in slots)
+    return any(
+        view["state"] == ServerState.UP and view["admin"] == AdminState.READY and not view["ramp"]
+        for view in views
+    )
 
 
 def _agent(check: CheckPlan) -> AgentSpec | None:
@@ -92,7 +113,8 @@ def _probe(check: CheckPlan, plan: Plan, slots: dict[str, int], arena: Arena) ->
         if len(behind) != 1:
             raise Bug(f"check {check.key} is for the tier {check.next_tier}, which is not planned")
         keys = [server.key for server in behind[0].servers]
-        return TierProbe(partial(usable_servers, arena, slots, keys))
+        look = partial(usable_servers, arena, slots, keys)
+        return TierProbe(partial(in_dns, look, behind[0]))
     if check.address is None:
         raise Bug(f"check {check.key} of kind {check.kind} has no address")
     host, port = split_address(check.address)
@@ -141,6 +163,16 @@ def default_backend(plan: Plan, check: CheckPlan) -> str | None:
             if own_name not in (None, "haproxy"):
                 return backend_name(str(own_name), tier.name)
     return check.next_tier
+
+
+def in_dns(usable_servers: Callable[[], int], tier: TierPlan) -> int:
+    """The usable servers; of an elb none where they are so few that its zone leaves DNS, and one
+    where it never does."""
+    usable = usable_servers()
+    if isinstance(tier.settings, Elb):
+        minimum = tier.settings.target_group.leaves_dns_below(len(tier.servers))
+        return max(usable, 1) if usable >= minimum else 0
+    return usable
 
 
 def _or(value: float | None, default: float) -> float:

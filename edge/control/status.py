@@ -15,6 +15,7 @@ import orjson
 
 from edge.clock import wall
 from edge.control.cache import LOOKUP_ROWS, cache_status
+from edge.control.metrics import ELB_COUNTERS
 from edge.control.view import ControlView, ServerView, TierView, WorkerView
 from edge.health.server import AgentChecks, ServerChecks
 
@@ -49,9 +50,13 @@ def _tier(tier: TierView, now: float) -> dict[str, Any]:
     counters = tier.counters
     if tier.kind != "cdn":
         counters = {name: n for name, n in counters.items() if name not in LOOKUP_ROWS}
+    if tier.kind != "elb":
+        counters = {name: n for name, n in counters.items() if name not in ELB_COUNTERS}
+    zone = {} if tier.in_dns is None else {"in_dns": tier.in_dns}
     return {
         "name": tier.name,
         "kind": tier.kind,
+        **zone,
         "next_tier": tier.next_tier,
         "usable_servers": tier.usable_servers,
         "in_flight": tier.counters["in_flight"],
@@ -61,8 +66,11 @@ def _tier(tier: TierView, now: float) -> dict[str, Any]:
 
 
 def _server(server: ServerView, now: float) -> dict[str, Any]:
+    target = server.target_health
+    health = {} if target is None else {"target_health": asdict(target)}
     return {
         "name": server.name,
+        **health,
         "node": server.node,
         "target": server.target,
         "status": server.status,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edge import __version__
 from edge.clock import now
 from edge.control.cache import CountingStore
+from edge.elb.target_health import TargetHealth
 from edge.health.machine import status_text
 from edge.health.server import AgentChecks, ServerChecks
 from edge.health.slowstart import throttle_percent
@@ -31,6 +32,7 @@ class ServerView:
     `checks`, `agent`: None without a check, an agent. `check_age_s`: since the last check that has
     ended began; None before the first. `weight` is the effective one, `throttle` its per cent of
     the user's in a slow start, else None. `maxconn`: set at run time; 0: as configured.
+    `target_health`: of a target of the elb, in its words; None of any other server.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ServerView:
     checks: ServerChecks | None
     agent: AgentChecks | None
     check_age_s: float | None
+    target_health: TargetHealth | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -63,7 +66,10 @@ class ServerView:
 
 @dataclass(frozen=True, slots=True)
 class TierView:
-    """One tier now. `latency`: upper bounds in us, count per bucket and for the rest, sum in us."""
+    """One tier now. `latency`: upper bounds in us, count per bucket and for the rest, sum in us.
+
+    `in_dns`: of an elb's zone, whether clients would be told its address; None of any other tier.
+    """
 
     name: str
     kind: str
@@ -72,6 +78,15 @@ class TierView:
     servers: list[ServerView]
     counters: Mapping[str, int]
     latency: tuple[tuple[int, ...], list[int], int]
+    in_dns: bool | None = None
+
+
+class TargetStates(Protocol):
+    """What the elb's part of control knows of its targets (`edge.control.elb.targets`)."""
+
+    def health_by_key(self) -> Mapping[str, TargetHealth]: ...
+
+    def in_dns(self, tier: str, healthy: int) -> bool | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +122,15 @@ class ControlView:
         self._slots = job.slots
         self._checks = checks
         self._store = store
+        self.targets: TargetStates | None = None  # of the elb, where there is one
 
     def orders(self) -> Outcomes:
         """What came of reloads and upgrades."""
         return Outcomes() if self._outcomes is None else self._outcomes.read()
 
     def tiers(self) -> list[TierView]:
-        return [self._tier(plan) for plan in self._plan.tiers]
+        health = {} if self.targets is None else self.targets.health_by_key()
+        return [self._tier(plan, health) for plan in self._plan.tiers]
 
     def cache(self) -> Mapping[str, Any] | None:
         """What the store counts, or None without one."""
@@ -133,20 +150,22 @@ class ControlView:
             if row["pid"] != self.supervisor_pid
         ]
 
-    def _tier(self, plan: TierPlan) -> TierView:
+    def _tier(self, plan: TierPlan, targets: Mapping[str, TargetHealth]) -> TierView:
         slot = self._slots["tiers"][plan.name]
         keys = [server.key for server in plan.servers]
+        usable = usable_servers(self._arena, self._slots["servers"], keys)
         return TierView(
             name=plan.name,
             kind=plan.kind,
             next_tier=plan.next_tier,
-            usable_servers=usable_servers(self._arena, self._slots["servers"], keys),
-            servers=[self._server(server) for server in plan.servers],
+            usable_servers=usable,
+            servers=[self._server(server, targets.get(server.key)) for server in plan.servers],
             counters=self._arena.tier_counters(slot),
             latency=self._arena.tier_latency(slot),
+            in_dns=None if self.targets is None else self.targets.in_dns(plan.name, usable),
         )
 
-    def _server(self, plan: ServerPlan) -> ServerView:
+    def _server(self, plan: ServerPlan, target: TargetHealth | None) -> ServerView:
         slot = self._slots["servers"][plan.key]
         state = self._arena.server(slot)
         health = self._checks[plan.key]
@@ -177,6 +196,7 @@ class ControlView:
             checks=checks,
             agent=health.agent,
             check_age_s=_age_s(checks),
+            target_health=target,
         )
 
 

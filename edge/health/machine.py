@@ -33,7 +33,8 @@ class Thresholds:
     """When a server changes its state, and how long to wait between two checks.
 
     `fast_interval_s` is for a server whose state is being decided, `down_interval_s` for one that
-    is surely DOWN.
+    is surely DOWN. `starts_up`: before its first check; else that one alone brings it up, as it
+    brings a new target of an elb.
     """
 
     rise: int
@@ -41,6 +42,12 @@ class Thresholds:
     interval_s: float
     fast_interval_s: float
     down_interval_s: float
+    starts_up: bool = True
+
+    @property
+    def start(self) -> int:
+        """The counter of a server that no check has seen."""
+        return self.rise if self.starts_up else self.rise - 1
 
     @property
     def top(self) -> int:
@@ -72,8 +79,8 @@ class HealthMachine:
         self.is_checked = is_checked
         self.has_agent = has_agent
         self.agent_is_down = False
-        self._counter = thresholds.rise
-        self._state = ServerState.UP
+        self._counter = thresholds.start
+        self._state = ServerState.UP if self._may_run else ServerState.DOWN
         self._in_doubt = False
         self._failures_answered = 0
 
@@ -199,7 +206,7 @@ class HealthMachine:
 
     def on_maintenance_left(self) -> None:
         """The operator ended maintenance: the server starts as a new one (`UP 1/3`)."""
-        self._counter = self.thresholds.rise
+        self._counter = self.thresholds.start
         self._state = ServerState.UP if self._may_run else ServerState.DOWN
 
     def on_forced(self, state: ServerState) -> None:

@@ -390,6 +390,7 @@ class ServerChecks:
                 self.spec.slot,
                 health=self._machine.counter,
                 state=self._machine.state,
+                checked=None if self._machine.is_running else False,
                 **values,
             )
             self._check_now()

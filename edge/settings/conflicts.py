@@ -12,6 +12,7 @@ from edge.check_rules import CONNECT_FIRST
 from edge.settings.address import join_address, split_address
 from edge.settings.balance import HASHED
 from edge.settings.document import KeyPath, path_text
+from edge.settings.elb_conflicts import unfit_elb
 from edge.settings.rule_lines import find_rule_conflicts
 
 Conflict = tuple[KeyPath, str]
@@ -43,6 +44,7 @@ def find_conflicts(values: Mapping[str, object]) -> Iterator[Conflict]:
     yield from _mixed_checks(values)
     yield from find_rule_conflicts(values)
     yield from _unfit_server_policy(values)
+    yield from unfit_elb(_mapping(values.get("elb")))
 
 
 def _empty_sections(values: Mapping[str, object]) -> Iterator[Conflict]:
@@ -67,7 +69,10 @@ def _no_tier_or_listener(values: Mapping[str, object]) -> Iterator[Conflict]:
         tiers
         and not has_tcp
         and all(isinstance(values[tier], dict) for tier in tiers)
-        and not any(_mapping(values[tier]).get("listen") for tier in tiers)
+        and not any(
+            _mapping(values[tier]).get("listen") or _mapping(values[tier]).get("zones")
+            for tier in tiers
+        )
     ):
         yield (tiers[0],), "nothing listens: add `listen: 127.0.0.1:8080` to this or another tier"
 
@@ -81,6 +86,8 @@ def _addresses(values: Mapping[str, object]) -> Iterator[tuple[KeyPath, object]]
         yield ("tcp", index, "listen"), row.get("listen")
     for index, site in _sites(values):
         yield ("cdn", "sites", index, "listen"), site.get("listen")
+    for zone, address in _mapping(_mapping(values.get("elb")).get("zones")).items():
+        yield ("elb", "zones", zone), address
     for index, node in _nodes(values):
         yield ("nodes", index, "web"), node.get("web")
         yield ("nodes", index, "haproxy"), node.get("haproxy")

@@ -1,7 +1,10 @@
 """The elastic load balancer tier: AWS's application load balancer between the CDN and the machines.
 
 Its targets are the HAProxy of each machine, or the web nodes where the file has no `haproxy`.
-Defaults follow the user guide of the Application Load Balancer, with one exception:
+Defaults follow the user guide of the Application Load Balancer, with two exceptions:
+
+deviates: an ALB adds its listener's port to Host unless that is 80 or 443. Listeners of edge stand
+for these two whatever port they have, or no shop would know its own host name on a laptop.
 
 deviates: the guide's health check runs every 30 s with a time limit of 5 s, so a dead machine is
 noticed after a minute. A stand-in is for seeing what a failure does, and nobody waits a minute for
@@ -12,8 +15,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edge.settings.address import Address
 from edge.settings.health_check import Expect, Fall, HealthCheck, Rise
-from edge.settings.scalars import Count
+from edge.settings.node import ZONE
+from edge.settings.scalars import Count, Text
+from edge.settings.target_group import TargetGroup
 from edge.settings.tier import (
     ClientTimeout,
     ConnectTimeout,
@@ -22,8 +28,11 @@ from edge.settings.tier import (
     ForwardedHost,
     ForwardedPort,
     ForwardedProto,
+    HeaderBytes,
     HttpKeepAliveTimeout,
     HttpRequestTimeout,
+    Limits,
+    RequestLine,
     ServerTimeout,
     Tier,
     Timeouts,
@@ -40,6 +49,13 @@ class ElbTimeouts(Timeouts):
     http_request_s: HttpRequestTimeout = 60.0
     http_keep_alive_s: HttpKeepAliveTimeout = 3_600.0
     tunnel_s: TunnelTimeout = 60.0
+
+
+class ElbLimits(Limits):
+    """16 KiB of request line and 64 KiB of header lines, as an ALB takes."""
+
+    request_line_bytes: RequestLine = 16_384
+    header_bytes: HeaderBytes = 65_536
 
 
 class ElbForwarded(Forwarded):
@@ -77,6 +93,9 @@ class Elb(Tier):
     timeouts: ElbTimeouts = Field(
         default_factory=ElbTimeouts, description="How long the tier waits for what."
     )
+    limits: ElbLimits = Field(
+        default_factory=ElbLimits, description="How much of a message the tier accepts."
+    )
     forwarded: ElbForwarded = Field(
         default_factory=ElbForwarded,
         description="What the tier tells the next one about the client.",
@@ -85,3 +104,38 @@ class Elb(Tier):
         default_factory=ElbHealthCheck,
         description="How the tier finds out which targets are healthy.",
     )
+    zones: Annotated[
+        dict[Annotated[str, ZONE], Annotated[str, Address()]],
+        Field(
+            description="One address per availability zone, as DNS gives one of a load balancer's"
+            " per zone; instead of `listen`. A node in a zone that is not named here is unused."
+        ),
+    ] = Field(default_factory=dict)
+    target_group: TargetGroup = Field(
+        default_factory=TargetGroup, description="AWS's attributes of the target group."
+    )
+    routing_http_desync_mitigation_mode: Annotated[
+        Literal["monitor", "defensive", "strictest"],
+        Field(
+            description="What becomes of requests that are valid but could be misread elsewhere:"
+            " strictest refuses them, defensive closes the connection behind the ambiguous ones."
+            " What edge's own parser refuses is refused in each mode."
+        ),
+    ] = "defensive"
+    routing_http_drop_invalid_header_fields_enabled: Annotated[
+        bool,
+        Field(description="Whether fields whose name has other than letters, digits, - are left."),
+    ] = False
+    routing_http_preserve_host_header_enabled: Annotated[
+        bool,
+        Field(description="Whether Host goes on unchanged, also with `:80` or `:443`."),
+    ] = False
+    stickiness_secret: Annotated[
+        str | None,
+        Text("[!-~]{16,256}", "16 to 256 visible characters without spaces", secret=True),
+        Field(
+            description="What the cookies of stickiness are sealed with, for who wants them to"
+            " outlive a restart or to hold for several machines. Absent: made at the start.",
+            repr=False,
+        ),
+    ] = None

@@ -13,13 +13,15 @@ from edge.settings.section import Section
 # No `/` and `@`: the program names servers `tier/server` and tiers `haproxy@node`.
 _NAME = Text(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "1 to 63 letters, digits, dots, - or _")
 
+ZONE = _NAME
+
 
 class Node(Section):
     """One row of `nodes`."""
 
     name: Annotated[str, _NAME, Field(description="The node's name, unique in the file.")]
     zone: Annotated[
-        str, _NAME, Field(description="The availability zone that the node stands in.")
+        str, ZONE, Field(description="The availability zone that the node stands in.")
     ] = "a"
     role: Annotated[
         Literal["core", "web", "both"],

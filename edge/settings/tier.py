@@ -77,19 +77,23 @@ class Timeouts(Section):
     tunnel_s: TunnelTimeout = 3_600.0
 
 
+RequestLine = Annotated[
+    int,
+    Size(256, 65_536),
+    Field(description="Longest request line (RFC 9112 §3 asks for 8000 bytes at least)."),
+]
+HeaderBytes = Annotated[
+    int,
+    Size(256, 65_536),
+    Field(description="Longest head without its first line, of requests and responses."),
+]
+
+
 class Limits(Section):
     """How much of a message a tier accepts before it answers 400, 413, 414 or 431 (or 502)."""
 
-    request_line_bytes: Annotated[
-        int,
-        Size(256, 65_536),
-        Field(description="Longest request line (RFC 9112 §3 asks for 8000 bytes at least)."),
-    ] = 8_192
-    header_bytes: Annotated[
-        int,
-        Size(256, 65_536),
-        Field(description="Longest head without its first line, of requests and responses."),
-    ] = 16_384
+    request_line_bytes: RequestLine = 8_192
+    header_bytes: HeaderBytes = 16_384
     header_count: Annotated[
         int, Count(1, 256, "header lines"), Field(description="Most header lines of a message.")
     ] = 100

@@ -7,7 +7,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.control.cache import LOOKUP_ROWS
-from edge.control.metrics import SERVER_ROWS, STATUS_CLASSES, TIER_ROWS, exposition
+from edge.control.metrics import ELB_ROWS, SERVER_ROWS, STATUS_CLASSES, TIER_ROWS, exposition
 from ext.arena import SERVER_COUNTERS, TIER_COUNTERS
 from ext.limits import ServerState
 from tests.control.conftest import CHAIN, World
@@ -92,7 +92,7 @@ def test_other_tiers_have_the_same_names_under_edge(world: BuildWorld) -> None:
 
 def test_every_arena_counter_is_exported_once() -> None:
     responses = [f"responses_{code}" for code in STATUS_CLASSES]
-    tier = [counter for row in TIER_ROWS for counter in row.counters]
+    tier = [counter for row in (*TIER_ROWS, *ELB_ROWS) for counter in row.counters]
     assert sorted([*tier, *responses, *LOOKUP_ROWS, "latency_sum_us"]) == sorted(
         name for name, _, _ in TIER_COUNTERS
     )

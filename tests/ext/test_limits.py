@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+import ext.desync
 import ext.freshness
 import ext.headers
 import ext.limits
@@ -29,6 +30,10 @@ ENUMS = [
     (ext.limits.Refused, "limits"),
     (ext.limits.ServerState, "limits"),
     (ext.limits.AdminState, "limits"),
+    (ext.desync.DesyncMode, "desync"),
+    (ext.desync.DesyncClass, "desync"),
+    (ext.desync.DesyncReason, "desync"),
+    (ext.desync.DesyncVerdict, "desync"),
     (ext.freshness.Policy, "freshness"),
     (ext.freshness.Verdict, "freshness"),
     (ext.freshness.NoStore, "freshness"),

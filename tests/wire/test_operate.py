@@ -233,3 +233,24 @@ def test_the_token_of_the_file_guards_orders(
         assert wanted(guarded)["node1"] == {"ready"}
         assert main(["drain", "node1", "--config", str(guarded.config_path)]) == 0
         assert wanted(guarded)["node1"] == {"drain"}
+
+
+def test_a_node_is_added_and_removed_while_requests_run(
+    fresh: Stand, nodes: Nodes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scaled architecture: a web node more, and gone again; nobody loses an answer."""
+    with (
+        with_ports("$web4") as (_, ports),
+        Origin(default=[AnswerTarget()], port=ports["web4"]) as extra,
+        run_load(fresh.ports["port"], clients=8) as load,
+    ):
+        web = f"127.0.0.1:{ports['web4']}"
+        assert order(fresh, "node", "add", "web4", "--web", web) == 0
+        load.wait_done(100)
+        assert extra.requests, "it has its share"
+        assert order(fresh, "node", "remove", "web4") == 0
+        seen = len(extra.requests)
+        load.wait_done(100)
+        assert len(extra.requests) == seen
+    assert "web4: removed" in capsys.readouterr().out
+    assert set(states(fresh)) == set(NAMES)

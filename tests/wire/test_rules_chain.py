@@ -27,6 +27,7 @@ haproxy:
     - set-header X-Src %[src]
     - set-header X-Client %[req.hdr_ip(x-forwarded-for,1)]
     - set-header X-Xff %[req.hdr_cnt(x-forwarded-for)]
+    - set-header X-Traces %[req.hdr_cnt(x-amzn-trace-id)]
     - set-header X-Fastly %[req.hdr(fastly-client-ip)]
     - set-src req.hdr_ip(fastly-client-ip) if api
     - del-header X-Debug
@@ -102,6 +103,8 @@ def test_what_rules_see_and_do(fused: Stand) -> None:
     assert not responses[0].values(b"x-secret")
     assert first.values(b"X-Src") == [b"127.0.0.1"]
     assert first.values(b"X-Xff") == [b"3"]  # what the client sent, the cdn's, the elb's
+    assert first.values(b"X-Traces") == [b"1"]  # the elb's
+    assert len(first.values(b"X-Amzn-Trace-Id")) == 1
     assert first.values(b"X-Client") == [b"9.9.9.9"]
     assert not first.values(b"X-Debug")
     assert second.values(b"X-Backend") == [b"api"]
