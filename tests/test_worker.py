@@ -1,6 +1,7 @@
 """edge.worker: its pure functions, from settings to the ready values that ext takes."""
 
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
