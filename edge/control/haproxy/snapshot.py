@@ -142,8 +142,9 @@ class Snapshots:
 
     def _servers(self, plan: TierPlan, tier: TierView) -> Iterator[Server]:
         rows = zip(plan.servers, tier.servers, strict=True)
-        assert isinstance(plan.settings, Haproxy)
-        is_fixed = is_static(plan.settings.balance, plan.settings.hash_type)
+        assert isinstance(plan.settings, (Haproxy, Tcp))
+        hash_type = plan.settings.hash_type if isinstance(plan.settings, Haproxy) else "map-based"
+        is_fixed = is_static(plan.settings.balance, hash_type)
         for number, (server, view) in enumerate(rows, FIRST_SERVER_ID):
             slot = self._slots[server.key]
             state = self._arena.server(slot)
