@@ -170,7 +170,8 @@ def test_layer4_counts_failed_connects(tmp_path: Path) -> None:
     with Origin() as node, ours(tmp_path, node, "layer4", "mark-down") as proxy:
         node.stop()
         assert proxy.fail(LIMIT) == [503] * LIMIT
-        row = proxy.wait(lambda row: row["status"] == "DOWN" and row["hanafail"] == "1")
+        row = proxy.wait(lambda row: row["hanafail"] == "1" and row["last_chk"] != "")
+        assert row["status"] == "DOWN"
         assert row["last_chk"].endswith("last one was: L4 unsuccessful connection")
 
 
