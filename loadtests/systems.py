@@ -231,6 +231,34 @@ def edge_proxy(place: Place) -> list[str]:
     return edge_command(place, f"haproxy: {{listen: 127.0.0.1:{place.port}, {timeouts}}}\n")
 
 
+# One counter per client, and a limit that nobody reaches.
+TABLE = "type ip size 100k expire 30s store http_req_rate(10s)"
+TRACKING = (
+    "track-sc0 src table clients",
+    "deny deny_status 429 if { sc_http_req_rate(0) gt 1000000000 }",
+)
+
+
+def edge_tracked(place: Place) -> list[str]:
+    """edge with the haproxy tier, which counts each client's requests."""
+    table = 'clients: {type: ip, size: 100k, expire: 30s, store: "http_req_rate(10s)"}'
+    rules = "".join(f"    - {rule}\n" for rule in TRACKING)
+    return edge_command(
+        place,
+        f"haproxy:\n  listen: 127.0.0.1:{place.port}\n  timeouts: {{http_keep_alive: 1h}}\n"
+        f"  stick_tables: {{{table}}}\n  http_request:\n{rules}",
+    )
+
+
+def haproxy_tracked(place: Place) -> list[str]:
+    """HAProxy with the same counter."""
+    command = haproxy_proxy(place)
+    rules = "".join(f"  http-request {rule}\n" for rule in TRACKING)
+    with (place.folder / "haproxy.cfg").open("a") as config:
+        config.write(f"{rules}backend clients\n  stick-table {TABLE}\n")
+    return command
+
+
 def edge_chain(place: Place) -> list[str]:
     """edge with cdn, elb and haproxy fused."""
     timeouts = "timeouts: {http_keep_alive: 1h}"
@@ -254,6 +282,8 @@ def edge_cdn_pair(place: Place) -> list[str]:
 SYSTEMS = {
     "edge": edge_proxy,
     "edge-chain": edge_chain,
+    "edge-tracked": edge_tracked,
+    "haproxy-tracked": haproxy_tracked,
     "haproxy": haproxy_proxy,
     "nginx": nginx_proxy,
     "edge-cdn": edge_cdn,
@@ -264,6 +294,7 @@ SYSTEMS = {
 }
 PROGRAM = {
     "haproxy": "haproxy",
+    "haproxy-tracked": "haproxy",
     "nginx": "nginx",
     "nginx-cache": "nginx",
     "nginx-sendfile": "nginx",

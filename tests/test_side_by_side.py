@@ -85,6 +85,7 @@ def test_judge_keeps_misses_and_demands() -> None:
         ("proxy-1k", "haproxy"): True,
         ("proxy-100k", "haproxy"): False,
         ("chain-1k", "edge"): False,  # not measured
+        ("tracked-1k", "edge"): False,  # not measured
         ("memory", ""): True,
         ("hit-1k", "nginx-cache"): True,
         ("hit-1k", "nginx-sendfile"): False,  # not measured
