@@ -20,7 +20,7 @@ fail() { say "$@"; exit 1; }
 
 case $stage in
     demo) extras= tools="curl" ;;
-    test) extras='[test]' tools="nginx haproxy hatop varnishd wrk node npm systemd-analyze" ;;
+    test) extras='[test]' tools="nginx haproxy hatop varnishd wrk node npm systemd-analyze ip" ;;
     lint) extras='[test,lint]' tools= ;;
     bench) extras='[test,load]' tools="nginx haproxy varnishd wrk" ;;
     *) fail "unknown stage '$stage'; one of demo, test, lint, bench" ;;
@@ -72,6 +72,7 @@ missing_packages() {
             nginx) echo nginx-light ;;
             varnishd) echo varnish ;;
             node) echo nodejs ;;
+            ip) echo iproute2 ;;
             systemd-analyze) echo systemd ;; # its tools only: nothing is started
             *) echo "$tool" ;;
         esac
@@ -80,7 +81,7 @@ missing_packages() {
 
 # What a build cannot do without; the rest only makes tests skip (where CI does not forbid that).
 is_required() {
-    case $1 in nginx-light | haproxy | hatop | varnish | wrk | curl | nodejs | npm | systemd) [ "${CI:-}" = true ] ;; *) true ;; esac
+    case $1 in nginx-light | haproxy | hatop | varnish | wrk | curl | nodejs | npm | systemd | iproute2) [ "${CI:-}" = true ] ;; *) true ;; esac
 }
 
 run_as_root() {

@@ -13,6 +13,9 @@ import pytest
 
 from ext.live import ENABLED, live_counts
 
+# Where Debian keeps servers and `ip`; not in a user's PATH.
+os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
 
 @pytest.fixture(autouse=True)
 def no_live_objects(request: pytest.FixtureRequest) -> Iterator[None]:

@@ -24,6 +24,7 @@ from tests.origin import Origin, answer
 
 pytestmark = [
     pytest.mark.wire,
+    pytest.mark.external,
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="no haproxy is installed"),
 ]
 

@@ -10,6 +10,8 @@ import pytest
 from tests.harness import free_port, run_edge
 from tests.wire.haproxy_pair import Pair, Side, real_haproxy
 
+pytestmark = [pytest.mark.wire, pytest.mark.external]
+
 HAPROXY = """
 global
   nbthread 1

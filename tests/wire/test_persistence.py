@@ -12,7 +12,7 @@ from tests.harness import Client, free_port, run_edge
 from tests.origin import Origin, Steps, answer
 from tests.wire.haproxy_pair import Side, real_haproxy
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.external]
 
 HAPROXY = """
 global

@@ -8,7 +8,7 @@ import pytest
 
 from tests.wire.rules_pair import RulePair, Rules, run_pair
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.external]
 
 FRONTEND = Rules(
     acl=[

@@ -202,10 +202,13 @@ def unreachable(nodes: list[Node]) -> Iterator[None]:
 _numbers = itertools.count()
 
 
+def has_rights() -> bool:
+    """Namespaces and links are root's to make, with iproute2."""
+    return shutil.which("ip") is not None and os.geteuid() == 0
+
+
 def may_make_networks() -> bool:
-    """Namespaces and links need the right to administer the machine's network, and iproute2."""
-    if shutil.which("ip") is None or os.geteuid() != 0:
-        return False
+    """Does the kernel let root do so? In some containers it does not."""
     name = f"edge-try-{os.getpid()}"
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
     if made.returncode == 0:
