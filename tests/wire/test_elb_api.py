@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.harness import run_edge
-from tests.origin import answer
+from tests.origin import Origin, Request, Stall, answer
 from tests.wire.stand import Stand, run_stand, with_ports
 
 boto3 = pytest.importorskip("boto3")
@@ -126,6 +126,55 @@ def test_a_draining_target_says_so(fresh: Stand) -> None:
     fresh.edge.wait_status(lambda status: status["generation"] == 3)
     assert states(elb)["node1"] == draining
     assert attribute in elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
+
+
+def test_what_still_runs_at_the_end_of_the_delay_is_cut(fresh: Stand) -> None:
+    """AWS: the connection is closed, and its client gets 502."""
+    elb = client_of(fresh.edge.admin)
+    group = group_of(elb)
+    with fresh.node(name="node1", default=[Stall()]) as stalls, fresh.client() as client:
+        elb.get_waiter("target_in_service").wait(
+            TargetGroupArn=group, Targets=[{"Id": "node1"}], WaiterConfig=QUICK
+        )
+        client.send(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        stalls.wait_requests(1)
+        elb.deregister_targets(TargetGroupArn=group, Targets=[{"Id": "node1"}])
+        assert client.read_response().status == 502
+        assert len(stalls.requests) == 1, "it is not sent again"
+
+
+def test_a_target_that_comes_back_starts_slowly(tmp_path: Path) -> None:
+    """Only while another one is healthy and not in slow start itself."""
+    slow = CONFIG.replace(
+        "deregistration_delay_timeout_seconds: 0", "slow_start_duration_seconds: 900"
+    )
+    with run_stand(slow, tmp_path) as stand:
+        elb = client_of(stand.edge.admin)
+        with stand.node(name="node1"), stand.node(name="node2"):
+            elb.get_waiter("target_in_service").wait(
+                TargetGroupArn=group_of(elb), WaiterConfig=QUICK
+            )
+        down = ["DOWN", "DOWN"]
+        stand.edge.wait_status(lambda status: statuses(status) == down)
+        with stand.node(name="node1") as first:
+            stand.edge.wait_status(lambda status: statuses(status)[0].startswith("UP"))
+            with stand.node(name="node2") as second:
+                stand.edge.wait_status(lambda status: statuses(status)[1].startswith("UP"))
+                first.requests.clear()
+                second.requests.clear()
+                who_answers(stand, 64)
+                shares = [len(asked(node)) for node in (first, second)]
+    assert sum(shares) == 64
+    assert 1 <= shares[1] <= 8, "a sixteenth of the other's at first"
+
+
+def statuses(status: Any) -> list[str]:
+    return [server["status"] for server in status["tiers"][0]["servers"]]
+
+
+def asked(node: Origin) -> list[Request]:
+    """Without the health checks."""
+    return [request for request in node.requests if request.values(b"host") == [b"shop.example"]]
 
 
 def test_a_new_target_gets_requests_and_stays_over_reloads(fresh: Stand) -> None:
