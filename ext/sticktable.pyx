@@ -678,7 +678,7 @@ cdef int head_of(TableHead *head, str key_type, uint32_t size, uint32_t key_byte
     while head.shards < SHARDS_MAX and size // (2 * head.shards) >= SHARD_ENTRIES_MIN:
         head.shards *= 2
     head.shard_capacity = (size + head.shards - 1) // head.shards
-    head.buckets = 1
+    head.buckets = 2                           # 8 bytes: entries behind them are aligned
     while head.buckets < head.shard_capacity:
         head.buckets *= 2
     periods = dict(store)
