@@ -203,7 +203,15 @@ cdef class TcpSession(Tunnel):
         self.arm(self.silence_ms)
         if not node.blocked:
             self.resume()
-        return self.tunnel_end(False) if self.ended else 0
+        if node.kept.size:                     # it has spoken already
+            self.server.cells[SC_BYTES_OUT] += node.kept.size
+            self.tunnel_out(node.kept.data, node.kept.size)
+            release(&node.kept)
+            if self.phase != RELAYED:
+                return 0
+            if not self.blocked:
+                node.resume()
+        return self.tunnel_end(False) if self.ended or node.ended else 0
 
     cdef int on_connect_failed(self, int failure) except -1:
         self.connecting = None

@@ -138,6 +138,7 @@ cdef class NodeConnection(Connection):
     cdef bint orphan               # its client is gone; it holds the slot until the server answers
 
     cdef bint alive(self) noexcept
+    cdef bint is_early(self) noexcept
     cdef int leave_to_itself(self, uint32_t ms) except -1
     cdef int close_within(self, uint32_t ms) except -1
 

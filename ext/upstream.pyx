@@ -30,6 +30,7 @@ from ext.limits cimport ADDRESS_BYTES_MAX, TICK_MS
 from ext.observe cimport LAYER_NONE, LAYER_7, Observed, observe as count_sign
 from ext.queue cimport goes_before
 from ext.retry cimport ON_SOME_STATUS, Failure, RetryOn
+from ext.stream cimport keep
 from ext.timers cimport now_ms
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -571,6 +572,9 @@ cdef class NodeConnection(Connection):
             return exchange.on_answer(p, n)
         if self.orphan and n > 9 and p[9] == b'1':
             return 0                           # 1xx: not the answer yet
+        if self.is_early():                    # its session has not been told yet that it stands
+            self.pause()
+            return keep(&self.kept, p, n)
         # Nobody asked, or nobody waits any longer: never to be read as the next answer.
         self.server.unlink(self)
         return self.abort()
@@ -580,8 +584,14 @@ cdef class NodeConnection(Connection):
         self.ended = True
         if exchange is not None:
             return exchange.on_answer_end(False)
+        if self.is_early():
+            return 0
         self.server.unlink(self)
         return self.close()
+
+    cdef bint is_early(self) noexcept:
+        """mode tcp: a server that speaks first may do so before the connect has returned."""
+        return not self.counted and not self.idle and self.server.tier.kind == TIER_TCP
 
     cdef int on_lost(self, bint reset) except -1:
         cdef Exchange exchange = self.exchange

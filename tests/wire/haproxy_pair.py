@@ -121,6 +121,16 @@ def run_pair(folder: Path, *, is_checked: bool, level: str = "admin") -> Iterato
             yield Pair(theirs, ours)
 
 
+def is_listening(path: Path) -> bool:
+    """HAProxy makes the file a moment before it listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def real_haproxy(file: Path, side: Side) -> Iterator[None]:
     """Debian's HAProxy with a configuration file whose CLI is `side`'s."""
@@ -131,7 +141,7 @@ def real_haproxy(file: Path, side: Side) -> Iterator[None]:
     try:
         stop_at = time.monotonic() + WAIT_S_MAX
         pause = threading.Event()
-        while not side.socket.exists():
+        while not is_listening(side.socket):
             assert process.poll() is None, "haproxy does not start"
             assert time.monotonic() < stop_at
             pause.wait(0.02)
