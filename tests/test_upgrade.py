@@ -137,7 +137,8 @@ def test_a_drain_has_the_end_that_it_had_before(start: Start) -> None:
     run.signal(signal.SIGUSR2)
     run.line("edge: worker 0 of generation 1 still has connections after .*s, which are cut")
     with pytest.raises(ConnectionError):
-        held.ask()
+        while True:  # the line comes a moment before the end
+            held.ask()
     held.close()
 
 

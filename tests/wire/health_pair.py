@@ -24,6 +24,8 @@ import pytest
 from tests.harness import free_port, run_edge
 from tests.wire.haproxy_pair import Side
 
+LINES_S_MAX = 3.0
+
 WAIT_S_MAX = 20.0
 POLL_S = 0.01
 READ_BYTES = 65_536
@@ -218,7 +220,12 @@ class Both:
 
     def lines(self) -> list[str]:
         """What edge has said about servers; asserts that HAProxy has said the same."""
-        ours, theirs = (server_lines(each.stderr()) for each in (self.edge, self.haproxy))
+        stop_at = time.monotonic() + LINES_S_MAX
+        while True:
+            ours, theirs = (server_lines(each.stderr()) for each in (self.edge, self.haproxy))
+            if ours == theirs or time.monotonic() > stop_at:
+                break
+            threading.Event().wait(0.05)  # the last line of either may be on its way
         assert ours == theirs, "\n".join([*ours, "", *theirs])
         return ours
 
