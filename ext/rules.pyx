@@ -37,6 +37,11 @@ cdef enum:
     FAILED_STATUS = 500            # as HAProxy answers what its strict-mode ends
 
 
+cdef inline char *put_some(char *o, const char *p, uint32_t n) noexcept:
+    """`put` of what may be empty, and then has no address."""
+    return put(o, p, n) if n else o
+
+
 cdef class Rules:
     """A program laid out. `program`: lists request, routes, response of rules as edge/rules makes
     them, monitor_uri, monitor_fail."""
@@ -460,7 +465,7 @@ cdef class Rules:
             return False
         out[0] = Text(joined, size)
         for i in range(count):
-            joined = put(joined, parts[i].data, parts[i].size)
+            joined = put_some(joined, parts[i].data, parts[i].size)
         return True
 
     # -- answers ---------------------------------------------------------------------------------
@@ -583,13 +588,13 @@ cdef bint set_target(Scene scene, Edits edits, const Head *h, int action,
     if action == A_SET_PATH:
         if value.size and memchr(value.data, b'?', value.size) != NULL:
             return False                       # set-pathq is what means that
-        o = put(o, value.data, value.size)
-        o = put(o, p + path_size, query_size)
+        o = put_some(o, value.data, value.size)
+        o = put_some(o, p + path_size, query_size)
     else:
-        o = put(o, p, path_size)
+        o = put_some(o, p, path_size)
         if query_size or value.size:
             o = put(o, b"?", 1)
-        o = put(o, value.data, value.size)
+        o = put_some(o, value.data, value.size)
     target.size = <uint32_t>(o - target.data)
     return edits.set_target(&target)
 
@@ -620,7 +625,7 @@ cdef bint replace_items(Scene scene, Patterns regexes, const Text *value,
             return False
         if o - joined + <int64_t>made.size + 1 > SCRATCH_BYTES // 4:
             return False
-        o = put(o, made.data, made.size)
+        o = put_some(o, made.data, made.size)
         if end >= value.size:
             break
         o = put(o, b",", 1)
