@@ -135,15 +135,19 @@ def test_farm08_node_fails_its_check_before_it_stops(
         assert load.refused == 0
 
 
-# Not POST: a connection that the kernel has taken in the node's name, and that the node never
-# accepts, is reset behind the request, and nothing tells that from one that was done: 502.
-@pytest.mark.parametrize("method", [b"GET"])
+# A connection that the kernel has taken in the node's name, and that the node never accepts, is
+# reset behind the request. Nothing tells that from a request that was done, so a POST is 502
+# then: at most one of each client and stop. No GET may fail.
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
 @pytest.mark.parametrize("is_new_each", [False, True], ids=["kept", "new connections"])
 def test_farm09_node_stops_listening_and_ends_what_runs(
     stand: Stand, nodes: list[Node], method: bytes, is_new_each: bool
 ) -> None:
     """Nobody is told: not by a check, not by an order."""
-    with run_load(stand.ports["port"], method=method, is_new_each=is_new_each) as load:
+    may_be: frozenset[int] = frozenset({502} if method == b"POST" else ())
+    with run_load(
+        stand.ports["port"], method=method, is_new_each=is_new_each, may_be=may_be
+    ) as load:
         load.wait_done(REQUESTS)
         for node in nodes:
             node.pages = [AnswerTarget(is_last=True), Close()]
@@ -153,7 +157,8 @@ def test_farm09_node_stops_listening_and_ends_what_runs(
             node.origin.start()
             wait_health(stand, [node], is_up=True)
             load.wait_done(REQUESTS)
-        assert load.refused == 0
+        clients = 4  # of run_load
+        assert load.refused <= (clients * len(nodes) if method == b"POST" else 0)
 
 
 def test_farm13_reload_with_a_dead_node(stand: Stand, nodes: list[Node]) -> None:
