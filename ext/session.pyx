@@ -31,8 +31,8 @@ gone after the first WAIT, so `pass` and `miss` write the request as the server 
 block before any step can wait, and who needs the head again keeps a copy (cached.pyx). A tier that
 a listener's chain does not have is not entered; without a cdn every request is passed.
 
-Reading order: this file, client.pyx, relay.pyx, cached.pyx, fill.pyx, store.pyx; ruled.pyx (rules of
-the haproxy), regulars.pyx (its cookies), targets.pyx (the elb); upstream.pyx, farm.pyx,
+Reading order: this file, client.pyx, relay.pyx, cached.pyx, fill.pyx, store.pyx; ruled.pyx (rules
+of the haproxy), regulars.pyx (its cookies), targets.pyx (the elb); upstream.pyx, farm.pyx,
 balance.pyx; http1.pyx, forward.pyx, deliver.pyx, freshness.pyx. TCP has tcp.pyx.
 """
 from ext.answers import (
